@@ -1,0 +1,62 @@
+# Every target does its own set-up; all it needs is Python 3.11+ and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+HOST   ?= 127.0.0.1
+PORT   ?= 8080
+OUT    ?=
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check reconcile simulate e2e bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/run ## set up and start API and reconciler on HOST:PORT, simulated unless NOMAD_ADDR is set
+	AI4PAPI_AUTH=$${AI4PAPI_AUTH:-local} $(BIN)/ai4papi-run --host $(HOST) --port $(PORT)
+
+test: $(VENV)/dev ## set up and run the tests (real components: those that are here)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev ## lint, types, import contracts, advisories, tests: what every commit passes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pip check
+	$(BIN)/python tests/advisories.py
+	$(BIN)/python -m pytest $(ARGS)
+
+reconcile: $(VENV)/run ## one pass over every stored deployment: says what it does, exit 0 when settled
+	$(BIN)/python -m reconciler --once
+
+simulate: $(VENV)/run ## serve the simulated Nomad, for curl and Nomad's own CLI
+	$(BIN)/python -m reconciler.cluster.simulator $(ARGS)
+
+e2e: $(VENV)/dev ## the tests on real components: Nomad, a Docker engine
+	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
+
+bench: $(VENV)/dev ## every figure beside its floor, in one run; OUT=file.json, QUICK=1
+	$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(QUICK),--quick) $(ARGS)
+
+lock: $(VENV)/dev ## write the lock files anew
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-emit-index-url -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-emit-index-url --all-extras --group dev -o requirements-dev.lock pyproject.toml
+
+clean: ## remove what the other targets made, the store in var/ excepted
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: requirements.lock pyproject.toml | $(BIN)/python
+	test -e $(VENV)/dev || $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+$(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@ $(VENV)/run

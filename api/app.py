@@ -1,0 +1,90 @@
+"""The ASGI application: routes, refusals and the outermost layer, put together.
+
+`create_app` needs nothing but `Services`; what fills them in is `api.serve`'s business.
+`python -m api.app` prints the OpenAPI document that is committed as `docs/openapi.json`.
+"""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.openapi.utils import get_openapi
+
+from api.deployments import Deployments
+from api.edge import Edge
+from api.problems import Problem, answer_with_problems
+from api.routers import health, v1
+from api.services import Services
+from api.waiting import Changes
+
+API_TITLE = "AI4EOSC Platform API"
+API_TEXT = (
+    "Write down what should run; the platform keeps it running. Errors are RFC 9457 problems."
+)
+
+
+def create_app(
+    services: Services, *, running: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> FastAPI:
+    """Return the application on top of `services`; `running` is entered while it serves."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        changes = app.state.changes = Changes(services.store)
+        async with contextmanager_in_threadpool(running()):
+            changes.start()
+            try:
+                yield
+            finally:
+                await changes.stop()
+
+    app = routes(lifespan=lifespan)
+    app.state.services = services
+    app.state.deployments = Deployments(
+        store=services.store,
+        conf=services.conf,
+        preview=services.preview,
+        source={"type": "http"},
+    )
+    app.add_middleware(Edge, max_body_bytes=services.max_body_bytes, local_only=services.local_only)
+    return app
+
+
+def routes(**options: Any) -> FastAPI:
+    """Return the routes and the refusals, with nothing behind them."""
+    app = FastAPI(
+        title=API_TITLE, description=API_TEXT, version="1", redirect_slashes=False, **options
+    )
+    answer_with_problems(app)
+    app.include_router(v1.router)
+    app.include_router(health.router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        )
+        # Problems are answered by handlers, which FastAPI does not document by itself.
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema(
+            ref_template="#/components/schemas/{model}"
+        )
+        definitions = document["components"]["schemas"]["Problem"].pop("$defs")
+        document["components"]["schemas"] |= definitions
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+if __name__ == "__main__":
+    json.dump(routes().openapi(), sys.stdout, indent=1, ensure_ascii=False)
+    sys.stdout.write("\n")

@@ -1,0 +1,138 @@
+"""Which server a command speaks to, and with which token (the only reader of tokens here)."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from api.cli.failures import Code, CommandFailed
+
+DEFAULT_SERVER: Final = "http://127.0.0.1:8080"
+
+LOCAL_TOKEN: Final = Path("var", "token")
+"""Where a server in local mode leaves its user's token, from the folder it was started in."""
+
+MAX_TOKEN: Final = 16_000
+"""Longest token in characters; what is longer is some other file."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server listens; `prefix` is the path in front of `/v1`, "" or `/…` without an end."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.prefix}"
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the address can only be this machine's."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A server and the token that it gets."""
+
+    server: Server
+    token: str = field(repr=False)
+
+
+def find_access(
+    server: str | None,
+    token_file: Path | None,
+    *,
+    environ: Mapping[str, str],
+    local_token: Path = LOCAL_TOKEN,
+) -> Access:
+    """Choose server and token: the options, then the environment, then the local server's own.
+
+    Raises: CommandFailed where there is none, or where a token would travel in the clear.
+    """
+    target = read_server(server or environ.get("AI4PAPI_SERVER") or DEFAULT_SERVER)
+    if target.scheme == "http" and not target.on_this_machine:
+        raise CommandFailed(
+            Code.USAGE,
+            f"{target} would get your token in the clear: plain http is for this machine only",
+            hint="Give the server's https address.",
+            next_command=f"ai4papi get --server https://{target.host}",
+        )
+    return Access(target, _token(target, token_file, environ=environ, local_token=local_token))
+
+
+def read_server(address: str) -> Server:
+    """Return the server at an http or https `address`. Raises: CommandFailed."""
+    try:
+        parts = urlsplit(address)
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise _no_server(str(error)) from error
+    if parts.scheme not in _PORTS or not host:
+        raise _no_server("it must start with http:// or https:// and name a host")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        # Not repeated: what stands before an @ is a secret.
+        raise _no_server("no user, password, query or fragment may stand in it")
+    if any(c <= " " or c == "\x7f" for c in address):
+        raise _no_server("it holds a space or a control character")
+    return Server(parts.scheme, host, port or _PORTS[parts.scheme], parts.path.rstrip("/"))
+
+
+def _no_server(why: str) -> CommandFailed:
+    return CommandFailed(
+        Code.USAGE,
+        f"the server's address can't be used: {why}",
+        hint=f"It looks like {DEFAULT_SERVER} or https://api.example.org.",
+    )
+
+
+def _token(
+    server: Server, token_file: Path | None, *, environ: Mapping[str, str], local_token: Path
+) -> str:
+    if token_file is not None:
+        return _checked(_read(token_file), f"the token in {token_file}")
+    if token := environ.get("AI4PAPI_TOKEN", "").strip():
+        return _checked(token, "the token in AI4PAPI_TOKEN")
+    # A local server's token is for this machine: no other server ever sees it.
+    if server.on_this_machine and local_token.is_file():
+        return _checked(_read(local_token), f"the token in {local_token}")
+    where = f", and there is no {local_token} here" if server.on_this_machine else ""
+    raise CommandFailed(
+        Code.NOT_ALLOWED,
+        f"no token for {server}: neither --token-file nor AI4PAPI_TOKEN is given{where}",
+        hint="A server in local mode names its token file when it starts.",
+        next_command="ai4papi get --token-file FILE",
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise CommandFailed(
+            Code.USAGE, f"the token file {path} can't be read: {why}", hint="Name another file."
+        ) from error
+
+
+def _checked(token: str, name: str) -> str:
+    if not token or len(token) > MAX_TOKEN or not all("!" <= c <= "~" for c in token):
+        raise CommandFailed(
+            Code.NOT_ALLOWED,
+            f"{name} is none: a token is one word of visible ASCII characters",
+            hint="Put the token alone into it, without `Bearer`.",
+        )
+    return token

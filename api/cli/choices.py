@@ -1,0 +1,20 @@
+"""The words that options choose from (pure; imported at every start, so nothing heavy here)."""
+
+from enum import StrEnum
+
+
+class Goal(StrEnum):
+    """What a command waits for."""
+
+    READY = "Ready"
+    DELETED = "Deleted"
+
+
+class Format(StrEnum):
+    """How `get` prints."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"

@@ -1,0 +1,160 @@
+"""One HTTP request to the server, by the standard library alone (it is imported quickly).
+
+No redirect is ever followed, so the token reaches exactly the server that was named. Certificates
+are checked against the system's, or those in SSL_CERT_FILE. Proxies are not used: on plain http one
+would read the token.
+"""
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from api.cli.access import Access, Server
+from api.cli.failures import Code, CommandFailed, NoAnswer, refused
+
+TIMEOUT_S: Final = 30.0
+"""How long the server may stay silent, beyond what it was asked to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server answered; `body` is None where nothing changed since the given ETag."""
+
+    body: Any
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Asks one server with one token; holds no connection."""
+
+    access: Access
+    timeout_s: float = TIMEOUT_S
+
+    def get(self, name: str, *, vo: str | None = None) -> Any:
+        """Return the deployment `name`."""
+        return self.ask("GET", _path(name), query={"vo": vo}).body
+
+    def list(self, *, vo: str | None = None) -> Iterator[Any]:
+        """Yield all of the caller's deployments, newest first, page by page."""
+        continue_: str | None = None
+        while continue_ != "":
+            page = self.ask("GET", "/v1/specs", query={"vo": vo, "continue": continue_}).body
+            yield from page["items"]
+            continue_ = page["metadata"]["continue"]
+
+    def put(self, name: str, manifest: object, *, dry_run: bool = False) -> Any:
+        """Create or replace the deployment `name`; return what is stored, or would be."""
+        query = {"dryRun": "true" if dry_run else None}
+        return self.ask("PUT", _path(name), query=query, body=manifest).body
+
+    def try_nameless(self, manifest: object) -> Any:
+        """Have a manifest that names no deployment judged; nothing is stored."""
+        return self.ask("POST", "/v1/specs", query={"dryRun": "true"}, body=manifest).body
+
+    def delete(self, name: str, *, vo: str | None = None) -> Any:
+        """Ask for the end of the deployment `name`; return its record."""
+        return self.ask("DELETE", _path(name), query={"vo": vo}).body
+
+    def status(
+        self, name: str, *, vo: str | None, goal: str, etag: str | None, wait_s: int
+    ) -> Answer:
+        """Return the small status, waiting up to `wait_s` for one newer than `etag`."""
+        query = {"vo": vo, "wait": f"{wait_s}s", "for": goal}
+        path = _path(name) + "/status"
+        return self.ask("GET", path, query=query, etag=etag, patience_s=wait_s)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | None],
+        body: object = None,
+        etag: str | None = None,
+        patience_s: float = 0,
+    ) -> Answer:
+        """Send one request. Raises: NoAnswer, Refused, CommandFailed."""
+        server = self.access.server
+        headers = {"Authorization": f"Bearer {self.access.token}", "Accept": "application/json"}
+        raw = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            raw = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        if etag is not None:
+            headers["If-None-Match"] = etag
+        said = urlencode({key: value for key, value in query.items() if value is not None})
+        target = server.prefix + path + (f"?{said}" if said else "")
+        connection = self._connection(self.timeout_s + patience_s)
+        try:
+            connection.request(method, target, raw, headers)
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise _no_answer(error, server) from error
+        finally:
+            connection.close()
+        return _answer(response, content, server=str(server))
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        server = self.access.server
+        if server.scheme == "http":
+            return http.client.HTTPConnection(server.host, server.port, timeout=timeout_s)
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(
+            server.host, server.port, timeout=timeout_s, context=context
+        )
+
+
+def _path(name: str) -> str:
+    return f"/v1/specs/{quote(name, safe='')}"
+
+
+def _answer(response: http.client.HTTPResponse, content: bytes, *, server: str) -> Answer:
+    status, etag = response.status, response.getheader("ETag")
+    if status == 304:
+        return Answer(None, etag)
+    if 300 <= status < 400:
+        raise CommandFailed(
+            Code.FAILED,
+            f"{server} answered {status}: it points to another address, which is not followed",
+            hint="Name the address that it serves with --server or AI4PAPI_SERVER.",
+        )
+    decoded = _decoded(content)
+    if status >= 400:
+        raise refused(status, decoded, server=server)
+    if decoded is None:
+        raise CommandFailed(
+            Code.FAILED,
+            f"{server} answered {status} with something that is not JSON",
+            hint="Is it an ai4papi server? Name it with --server or AI4PAPI_SERVER.",
+        )
+    return Answer(decoded, etag)
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_answer(error: Exception, server: Server) -> NoAnswer:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NoAnswer(
+            Code.FAILED,
+            f"the certificate of {server} is not trusted: {error.verify_message}",
+            hint="Where it is your own authority's, name its certificate.",
+            next_command="export SSL_CERT_FILE=/path/to/ca.pem",
+        )
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return NoAnswer(
+        Code.FAILED,
+        f"{server} does not answer: {why or type(error).__name__}",
+        hint="Start a server, or name one with --server or AI4PAPI_SERVER.",
+        next_command="ai4papi run" if server.on_this_machine else "",
+    )

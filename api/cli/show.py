@@ -1,0 +1,117 @@
+"""What `get` prints, in each of its formats (pure)."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from api.cli.choices import Format
+from api.cli.follow import sight_of
+from api.cli.texts import duration, printable, printable_json
+
+View: TypeAlias = Mapping[str, Any]
+"""A deployment as the API answers it."""
+
+
+def shown(views: Sequence[View], form: Format, *, alone: bool, now: datetime) -> str:
+    """Return deployments as text without an end of line; `alone`: the one that was named."""
+    whole: object = views[0] if alone else {"items": list(views)}
+    match form:
+        case Format.JSON:
+            return printable_json(json.dumps(whole, ensure_ascii=False, indent=2))
+        case Format.YAML:
+            return _yaml(whole)
+        case Format.NAME:
+            return "\n".join(view["metadata"]["name"] for view in views)
+        case Format.WIDE:
+            return table(views, WIDE, now=now)
+        case Format.TABLE:
+            return table(views, PLAIN, now=now)
+
+
+def table(views: Sequence[View], columns: Sequence["Column"], *, now: datetime) -> str:
+    """Return a table without borders; the last column is as long as it is."""
+    rows = [[title for title, _ in columns]]
+    rows += [[printable(cell(view, now)) or "-" for _, cell in columns] for view in views]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    lines = ("  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def endpoint_lines(endpoints: Mapping[str, str]) -> list[str]:
+    """Return one indented line per endpoint: its name and its address."""
+    width = max(map(len, endpoints), default=0)
+    return [printable(f"  {name.ljust(width)}  {url}") for name, url in endpoints.items()]
+
+
+Cell: TypeAlias = Callable[[View, datetime], str]
+Column: TypeAlias = tuple[str, Cell]
+
+
+def _name(view: View, _: datetime) -> str:
+    return str(view["metadata"]["name"])
+
+
+def _vo(view: View, _: datetime) -> str:
+    return str(view["metadata"]["vo"])
+
+
+def _phase(view: View, _: datetime) -> str:
+    deleted_at = view["metadata"].get("deletionTimestamp")
+    return sight_of({**view["status"], "deletionTimestamp": deleted_at}).phase
+
+
+def _age(view: View, now: datetime) -> str:
+    made_at = datetime.fromisoformat(view["metadata"]["creationTimestamp"])
+    return duration((now - made_at).total_seconds())
+
+
+def _image(view: View, _: datetime) -> str:
+    general = view["spec"]["general"]
+    image, tag = general["docker_image"], general["docker_tag"]
+    return f"{image}:{tag}" if tag else str(image)
+
+
+def _gpus(view: View, _: datetime) -> str:
+    return str(view["spec"]["hardware"]["gpu_num"])
+
+
+def _node(view: View, _: datetime) -> str:
+    allocations = view["status"]["nomad"]["allocations"]
+    return next((a["nodeName"] for a in allocations if a["clientStatus"] == "running"), "")
+
+
+def _endpoint(view: View, _: datetime) -> str:
+    endpoints = view["status"]["endpoints"]
+    return str(
+        endpoints.get(view["spec"]["general"]["service"]) or next(iter(endpoints.values()), "")
+    )
+
+
+def _message(view: View, _: datetime) -> str:
+    return str(view["status"]["message"])
+
+
+PLAIN: Final[Sequence[Column]] = (
+    ("NAME", _name),
+    ("PHASE", _phase),
+    ("AGE", _age),
+    ("MESSAGE", _message),
+)
+WIDE: Final[Sequence[Column]] = (
+    ("NAME", _name),
+    ("VO", _vo),
+    ("PHASE", _phase),
+    ("AGE", _age),
+    ("GPUS", _gpus),
+    ("NODE", _node),
+    ("IMAGE", _image),
+    ("ENDPOINT", _endpoint),
+    ("MESSAGE", _message),
+)
+
+
+def _yaml(whole: object) -> str:
+    import yaml  # noqa: PLC0415 - a fifth of what the whole command may cost
+
+    return yaml.safe_dump(whole, allow_unicode=True, sort_keys=False).rstrip("\n")

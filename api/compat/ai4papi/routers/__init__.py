@@ -1,0 +1,1 @@
+"""Where the seed keeps its routes; here they are plain functions."""

@@ -1,0 +1,308 @@
+"""The use cases: what a known user may do with deployments, whichever face they come through.
+
+Knows the spec store and the rules of a wish; knows nothing of HTTP and never talks to a cluster.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from api.auth import User
+from api.schemas import PlanView
+from specs.faults import AlreadyExists, Fault, InvalidSpec, NotFound, VersionConflict
+from specs.model import SECRET_SET, Deployment, Phase
+from specs.reading import Page
+from specs.store import SpecStore
+from specs.userconf import UserConf
+from specs.wish import Wish, manifest_of, merge_patch, wish_of_conf, wish_of_manifest
+
+PATCH_ATTEMPTS: Final = 10
+"""How often a patch without a version is redone when the record moves under it."""
+
+NO_PLAN: Final = PlanView(effect="unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a write left behind; `plan` is there on a dry run, which leaves nothing."""
+
+    deployment: Deployment
+    created: bool
+    plan: PlanView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What must hold for a write: the versions that may be replaced, or that nothing is there.
+
+    `versions` None accepts any, an empty set any that exists.
+    """
+
+    versions: frozenset[int] | None = None
+    must_not_exist: bool = False
+
+    def version_to_replace(self, current: Deployment | None) -> int | None:
+        """Return the version that the store must still hold, None for any.
+
+        Raises `VersionConflict` where the record is not what the caller expects.
+        """
+        if self.must_not_exist and current is not None:
+            raise VersionConflict(f"{current.name} exists already")
+        if self.versions is None:
+            return None
+        if current is None:
+            raise VersionConflict("there is nothing yet; send no If-Match to create it")
+        if self.versions and current.resource_version not in self.versions:
+            raise VersionConflict(f"{current.name} is at version {current.resource_version}")
+        return current.resource_version if self.versions else None
+
+
+ANY: Final = Precondition()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployments:
+    """The deployments of everybody, seen through one user at a time.
+
+    `preview` says what applying a record would do now; `source` is written into what is stored.
+    """
+
+    store: SpecStore
+    conf: UserConf
+    preview: Callable[[Deployment], PlanView] = lambda _: NO_PLAN
+    source: Mapping[str, str] = field(default_factory=dict)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    new_uid: Callable[[], str] = lambda: str(uuid4())
+
+    def find(self, user: User, name: str, *, vo: str | None = None) -> Deployment:
+        """Return one deployment of the user by name. Raises `NotFound`, also for other people's."""
+        return self.store.find(owner=user.owner, vo=vo, name=name)
+
+    def find_uid(self, user: User, uid: str) -> Deployment:
+        """Return one deployment of the user by uid. Raises `NotFound`, also for other people's."""
+        return self.store.find_uid(owner=user.owner, uid=uid)
+
+    def page(
+        self,
+        user: User,
+        *,
+        vo: str | None = None,
+        phase: Phase | None = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int = 500,
+        continue_: str | None = None,
+    ) -> Page:
+        """Return one page of the user's deployments, newest first."""
+        return self.store.page(
+            owner=user.owner,
+            vo=vo,
+            phase=phase,
+            labels=labels or {},
+            limit=limit,
+            continue_=continue_,
+        )
+
+    def all(self, user: User) -> Iterator[Deployment]:
+        """Yield all deployments of the user, newest first."""
+        page = self.page(user)
+        yield from page.items
+        while page.continue_:
+            page = self.page(user, continue_=page.continue_)
+            yield from page.items
+
+    def create(
+        self, user: User, body: object, *, key: str | None = None, dry_run: bool = False
+    ) -> Outcome:
+        """Store a manifest under a name that is free or that holds the very same wish.
+
+        `key` is an idempotency key: sent again, it answers with what the first one made.
+        Raises `InvalidSpec`, `AlreadyExists`.
+        """
+        wish = wish_of_manifest(body, self.conf, vos=user.vos)
+        if dry_run:
+            return self._tried(user, wish, may_replace=False)
+        return self._created(user, wish, key=key)
+
+    def create_from_conf(self, user: User, conf: object, *, key: str | None = None) -> Deployment:
+        """Store the seed's `{general, hardware, storage}` under a name made here."""
+        name = f"deployment-{self.new_uid().replace('-', '')[:12]}"
+        wish = wish_of_conf(conf, self.conf, vos=user.vos, name=name)
+        return self._created(user, wish, key=key).deployment
+
+    def apply(
+        self,
+        user: User,
+        name: str,
+        body: object,
+        *,
+        vo: str | None = None,
+        precondition: Precondition = ANY,
+        dry_run: bool = False,
+    ) -> Outcome:
+        """Create or replace a deployment by manifest. Raises `InvalidSpec`, `VersionConflict`."""
+        body = _in_vo(body, vo)
+        current = self._current(user, name, body)
+        wish = wish_of_manifest(body, self.conf, vos=user.vos, kept=current)
+        _refuse_renaming(wish, name=name)
+        version = precondition.version_to_replace(current)
+        if dry_run:
+            return self._tried(user, wish, may_replace=True)
+        deployment, created = self.store.put(
+            wish,
+            owner=user.owner,
+            owner_name=user.name,
+            source=self.source,
+            if_version=version,
+            must_not_exist=precondition.must_not_exist,
+        )
+        return Outcome(deployment, created)
+
+    def patch(
+        self,
+        user: User,
+        name: str,
+        patch: object,
+        *,
+        vo: str | None = None,
+        precondition: Precondition = ANY,
+        dry_run: bool = False,
+    ) -> Outcome:
+        """Change parts of a deployment by merge patch (RFC 7396).
+
+        Raises as `apply` does, and `NotFound`.
+        """
+        if not isinstance(patch, dict):
+            raise InvalidSpec([Fault("", "WrongType", "a merge patch is an object", "an object")])
+        for attempt in range(1, PATCH_ATTEMPTS + 1):
+            current = self.find(user, name, vo=vo)
+            wanted = precondition.version_to_replace(current)
+            body = merge_patch(manifest_of(current), patch)
+            read = Precondition(frozenset({wanted or current.resource_version}))
+            try:
+                return self.apply(
+                    user, name, body, vo=current.vo, precondition=read, dry_run=dry_run
+                )
+            except VersionConflict:
+                # The reconciler's status moved the version: merge into what is there now.
+                if wanted is not None or attempt == PATCH_ATTEMPTS:
+                    raise
+        raise AssertionError  # the last attempt returns or raises
+
+    def delete(
+        self,
+        user: User,
+        name: str,
+        *,
+        vo: str | None = None,
+        precondition: Precondition = ANY,
+        dry_run: bool = False,
+    ) -> Outcome:
+        """Ask for the end of a deployment; asked again, it is the same.
+
+        Raises `NotFound`, `VersionConflict`.
+        """
+        deployment = self.find(user, name, vo=vo)
+        version = precondition.version_to_replace(deployment)
+        if dry_run:
+            return Outcome(deployment, created=False, plan=PlanView(effect="stops", fits=True))
+        return Outcome(
+            self.store.request_deletion(deployment.uid, if_version=version), created=False
+        )
+
+    def delete_uid(self, user: User, uid: str) -> None:
+        """Ask for the end of a deployment by uid. Raises `NotFound`."""
+        self.store.request_deletion(self.find_uid(user, uid).uid)
+
+    def _created(self, user: User, wish: Wish, *, key: str | None) -> Outcome:
+        deployment, created = self.store.create(
+            wish,
+            owner=user.owner,
+            owner_name=user.name,
+            source=self.source,
+            idempotency_key=key,
+        )
+        return Outcome(deployment, created)
+
+    def _current(self, user: User, name: str, body: object) -> Deployment | None:
+        """Return the record that a manifest speaks of, or None where there is none yet."""
+        try:
+            return self.find(user, name, vo=_said_vo(body))
+        except NotFound:
+            return None
+
+    def _tried(self, user: User, wish: Wish, *, may_replace: bool) -> Outcome:
+        """Return what storing the wish would leave, without storing it."""
+        try:
+            current = self.find(user, wish.name, vo=wish.vo)
+        except NotFound:
+            fresh = self._fresh(user, wish)
+            return Outcome(fresh, created=True, plan=self.preview(fresh))
+        if current.being_deleted:
+            raise AlreadyExists(f"{wish.name} is being deleted; try again when it is gone")
+        if not self._differs(wish, current):
+            metadata = replace(current, labels=wish.labels, annotations=wish.annotations)
+            return Outcome(metadata, created=False, plan=PlanView(effect="unchanged", fits=True))
+        if not may_replace:
+            raise AlreadyExists(f"{wish.name} exists with another spec")
+        changed = replace(
+            current,
+            spec=wish.spec,
+            generation=current.generation + 1,
+            labels=wish.labels,
+            annotations=wish.annotations,
+        )
+        return Outcome(changed, created=False, plan=self.preview(changed))
+
+    def _differs(self, wish: Wish, current: Deployment) -> bool:
+        if wish.spec != current.spec:
+            return True
+        stored = self.store.secrets(current.uid)
+        wanted = {k: stored.get(k) if v == SECRET_SET else v for k, v in wish.secrets.items()}
+        return wanted != dict(stored)
+
+    def _fresh(self, user: User, wish: Wish) -> Deployment:
+        return Deployment(
+            uid=self.new_uid(),
+            owner=user.owner,
+            owner_name=user.name,
+            vo=wish.vo,
+            name=wish.name,
+            spec=wish.spec,
+            generation=1,
+            secrets_generation=1 if wish.secrets else 0,
+            resource_version=0,
+            created_at=self.now(),
+            labels=wish.labels,
+            annotations=wish.annotations,
+            source=self.source,
+        )
+
+
+def _said_vo(body: object) -> str | None:
+    """Return the VO that a manifest names in either of the two places; nothing is checked."""
+    for path in (("metadata", "vo"), ("spec", "general", "virtual_organization")):
+        value = body
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _in_vo(body: object, vo: str | None) -> Any:
+    """Return the manifest with the VO of the request's address. Raises `InvalidSpec` on two."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    if vo is None or not isinstance(body, dict) or not isinstance(metadata, dict):
+        return body
+    if metadata.get("vo", vo) != vo:
+        message = f"is not the VO of the address, {vo!r}"
+        raise InvalidSpec([Fault("/metadata/vo", "Mismatch", message, vo)])
+    return body | {"metadata": metadata | {"vo": vo}}
+
+
+def _refuse_renaming(wish: Wish, *, name: str) -> None:
+    if wish.name != name:
+        message = f"{wish.name!r} is not the name in the address; a name never changes"
+        raise InvalidSpec([Fault("/metadata/name", "Mismatch", message, name)])

@@ -1,0 +1,282 @@
+"""Every refusal as RFC 9457 `application/problem+json`: one table from exception to answer."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from api.auth import NotAuthenticated
+from api.json_text import UnreadableJson
+from specs.faults import (
+    AlreadyExists,
+    Fault,
+    Forbidden,
+    InvalidSpec,
+    NotFound,
+    SpecError,
+    VersionConflict,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+SHOWN_CAUSES: Final = 100
+"""Most causes that one answer lists; a megabyte of wrong keys is not sent back."""
+
+
+class RequestError(Exception):
+    """The request itself can't be answered, whatever it is about."""
+
+
+class UnsupportedMedia(RequestError):
+    """The body is of a kind that this route does not read."""
+
+
+class BodyTooLarge(RequestError):
+    """The body is longer than the operator's limit. Nothing of it was used."""
+
+
+class NotLocal(RequestError):
+    """Local authentication serves this machine only."""
+
+
+class NotHealthy(RequestError):
+    """The server does not do its work; `faults` say what is wrong."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(faults))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all problems of one kind share. An empty `detail` takes the exception's own words."""
+
+    status: int
+    reason: str
+    title: str
+    hint: str = ""
+    detail: str = ""
+
+
+KINDS: Final[Mapping[type[Exception], Kind]] = {
+    InvalidSpec: Kind(
+        422,
+        "InvalidSpec",
+        "The spec breaks a rule",
+        "Change what each cause points at; all are listed.",
+    ),
+    NotFound: Kind(
+        404,
+        "NotFound",
+        "No such deployment",
+        "List yours with GET /v1/specs or GET /v1/deployments.",
+    ),
+    Forbidden: Kind(403, "Forbidden", "You may not do this", "Ask your VO's manager for the role."),
+    AlreadyExists: Kind(
+        409, "AlreadyExists", "The name is taken", "PUT changes a spec; POST needs a free name."
+    ),
+    VersionConflict: Kind(
+        412, "VersionConflict", "It moved since you read it", "Read it again, then decide again."
+    ),
+    NotAuthenticated: Kind(
+        401,
+        "NotAuthenticated",
+        "Who are you?",
+        "Send `Authorization: Bearer <token>`; in local mode the token is in the file that the"
+        " server names when it starts.",
+    ),
+    UnreadableJson: Kind(400, "UnreadableBody", "The body can't be read", "Send JSON in UTF-8."),
+    UnsupportedMedia: Kind(
+        415,
+        "UnsupportedMediaType",
+        "Not a body for this route",
+        "Send Content-Type: application/json.",
+    ),
+    BodyTooLarge: Kind(
+        413, "BodyTooLarge", "The body is too large", "A spec needs a few kilobytes."
+    ),
+    NotLocal: Kind(403, "NotLocal", "This server serves its own machine only", "Use 127.0.0.1."),
+    NotHealthy: Kind(503, "NotHealthy", "The server is not well", "See the server's log."),
+    RequestValidationError: Kind(
+        422, "InvalidParameter", "A parameter breaks a rule", "See /docs.", "see the causes"
+    ),
+}
+
+HTTP_KINDS: Final[Mapping[int, Kind]] = {
+    404: Kind(
+        404, "NoSuchRoute", "No such route", "See GET /v1 and /docs.", "nothing is served here"
+    ),
+    405: Kind(
+        405,
+        "MethodNotAllowed",
+        "Not a method of this route",
+        "See the Allow header.",
+        "the route exists, but not with this method",
+    ),
+}
+
+INTERNAL: Final = Kind(
+    500,
+    "InternalError",
+    "Something broke here",
+    "Try again; if it stays, give the requestId to the operator.",
+    "the request could not be answered; the server's log has the reason",
+)
+
+
+class Cause(BaseModel):
+    """One thing that is wrong, and where."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pointer: str = Field(description="JSON pointer into the body; /query/NAME for a parameter")
+    code: str = Field(description="stable CamelCase word")
+    message: str = Field(description="what is wrong with which value")
+    allowed: str = Field(default="", description="what would be accepted, in words")
+
+
+class Problem(BaseModel):
+    """A refusal, for people and scripts alike (RFC 9457)."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:ai4papi:problem:InvalidSpec",
+                    "title": "The spec breaks a rule",
+                    "status": 422,
+                    "detail": "/spec/hardware/ram: -5 is not a whole number from 256 to 1000000",
+                    "instance": "/v1/specs/train-a",
+                    "reason": "InvalidSpec",
+                    "causes": [
+                        {
+                            "pointer": "/spec/hardware/ram",
+                            "code": "OutOfRange",
+                            "message": "-5 is not a whole number from 256 to 1000000",
+                            "allowed": "a whole number from 256 to 1000000",
+                        }
+                    ],
+                    "hint": "Change what each cause points at; all are listed.",
+                    "requestId": "5f0c2a41d2f94c4f8f0a6a2f6d1f3b7e",
+                }
+            ]
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    reason: str = Field(description="stable CamelCase word; scripts branch on this")
+    causes: list[Cause]
+    hint: str
+    requestId: str = Field(description="also in the X-Request-ID header and the server's log")  # noqa: N815
+
+
+def problem_of(error: Exception, *, instance: str, request_id: str) -> Problem:
+    """Return the problem that tells of `error`; what is in no table is an internal error."""
+    kind = _kind(error)
+    return Problem(
+        type=f"urn:ai4papi:problem:{kind.reason}",
+        title=kind.title,
+        status=kind.status,
+        detail=_printable(kind.detail or str(error), at_most=2000),
+        instance=_printable(instance, at_most=200),
+        reason=kind.reason,
+        causes=_causes(error)[:SHOWN_CAUSES],
+        hint=kind.hint,
+        requestId=request_id,
+    )
+
+
+def response_of(error: Exception, *, instance: str, request_id: str) -> Response:
+    """Return the HTTP answer that tells of `error`."""
+    problem = problem_of(error, instance=instance, request_id=request_id)
+    headers = dict(getattr(error, "headers", None) or {})
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = json.dumps(problem.model_dump(), ensure_ascii=False).encode()
+    return Response(body, problem.status, headers, MEDIA_TYPE)
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Make every refusal of `app` a problem."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            error = HTTPException(405, headers={"Allow": ", ".join(_allowed(request))})
+        return response_of(error, instance=request.url.path, request_id=request.state.request_id)
+
+    for kind in (SpecError, RequestError, HTTPException, *KINDS):
+        app.add_exception_handler(kind, answer)
+
+
+def documented(*reasons: int) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's `responses` for these statuses, for a route's decorator."""
+    titles = {kind.status: kind.title for kind in (*HTTP_KINDS.values(), *KINDS.values())}
+    titles |= {422: "The spec or a parameter breaks a rule", 403: "You may not do this"}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": titles.get(status, INTERNAL.title), "content": content}
+        for status in reasons
+    }
+
+
+def _allowed(request: Request) -> list[str]:
+    # Starlette names the methods of the first route at this path only.
+    routes = request.app.routes
+    return [
+        "GET, HEAD" if method == "GET" else method
+        for method in METHODS
+        if any(r.matches({**request.scope, "method": method})[0] is Match.FULL for r in routes)
+    ]
+
+
+def _kind(error: Exception) -> Kind:
+    if isinstance(error, HTTPException):
+        return HTTP_KINDS.get(error.status_code, INTERNAL)
+    return next((KINDS[c] for c in type(error).__mro__ if c in KINDS), INTERNAL)
+
+
+def _causes(error: Exception) -> list[Cause]:
+    match error:
+        case InvalidSpec():
+            return [_cause(fault) for fault in error.faults]
+        case RequestValidationError():
+            return [
+                Cause(
+                    pointer="/" + "/".join(_printable(str(part), at_most=60) for part in e["loc"]),
+                    code="".join(word.title() for word in e["type"].split("_")),
+                    message=_printable(e["msg"], at_most=500),
+                )
+                for e in error.errors()
+            ]
+        case NotHealthy():
+            return [Cause(pointer="", code="Fault", message=text) for text in error.faults]
+        case _:
+            return []
+
+
+def _cause(fault: Fault) -> Cause:
+    return Cause(
+        pointer=_printable(fault.pointer, at_most=500),
+        code=fault.code,
+        message=_printable(fault.message, at_most=1000),
+        allowed=_printable(fault.allowed, at_most=1000),
+    )
+
+
+def _printable(text: str, *, at_most: int) -> str:
+    # Half a surrogate pair, echoed, would make the answer itself impossible to encode.
+    short = text if len(text) <= at_most else text[:at_most] + "…"
+    return short.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,1 @@
+"""The routes: from HTTP to the use cases and back."""

@@ -1,0 +1,156 @@
+"""What routes read from a request: the caller, the body, the conditions."""
+
+import re
+from typing import Annotated, Any, Final, cast
+
+from fastapi import Depends, Header, Query, Request, Response, Security
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+
+from api.auth import User, bearer_token
+from api.deployments import Deployments, Precondition
+from api.json_text import read_json
+from api.problems import UnsupportedMedia
+from api.services import Services
+from api.waiting import Changes
+from specs.faults import Fault, InvalidSpec
+
+MAX_NAME: Final = 253
+
+_JSON: Final = re.compile(r"application/(merge-patch\+)?json(\s*;\s*charset=\"?utf-8\"?)?\s*", re.I)
+_TAG: Final = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
+
+# Declares the scheme, so that /docs has its Authorize button; the header is read by `bearer_token`,
+# which is stricter than FastAPI and answers 401.
+_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="An access token.")
+
+
+def services_of(request: Request) -> Services:
+    """Return the parts behind the routes."""
+    return cast("Services", request.app.state.services)
+
+
+def deployments_of(request: Request) -> Deployments:
+    """Return the use cases."""
+    return cast("Deployments", request.app.state.deployments)
+
+
+def changes_of(request: Request) -> Changes:
+    """Return the news of the store."""
+    return cast("Changes", request.app.state.changes)
+
+
+async def _token(request: Request, _declared: Annotated[object, Security(_bearer)]) -> str:
+    token = bearer_token(request.headers.getlist("authorization"))
+    # Here, so that who has no token at all is told that first.
+    refuse_unknown_parameters(request)
+    return token
+
+
+async def _user(request: Request, token: Annotated[str, Depends(_token)]) -> User:
+    return await run_in_threadpool(services_of(request).auth, token)
+
+
+async def _guest(request: Request) -> User | None:
+    headers = request.headers.getlist("authorization")
+    refuse_unknown_parameters(request)
+    if not headers:
+        return None
+    return await run_in_threadpool(services_of(request).auth, bearer_token(headers))
+
+
+async def _body(request: Request) -> Any:
+    kind = request.headers.get("content-type", "")
+    if not _JSON.fullmatch(kind):
+        raise UnsupportedMedia(f"the Content-Type is {kind[:60]!a}, not application/json")
+    return read_json(await request.body())
+
+
+async def _conf_body(request: Request) -> Any:
+    return await _body(request) if await request.body() else {}
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Refuse parameters that the route does not have: a misspelt dryRun must not write."""
+    route = cast("APIRoute", request.scope["route"])
+    known = {param.alias for param in route.dependant.query_params}
+    given = [name for name, _ in request.query_params.multi_items()]
+    allowed = ", ".join(sorted(known)) or "no parameter"
+    faults = [
+        {"loc": ("query", name), "type": "unknown_parameter", "msg": f"this route takes {allowed}"}
+        for name in dict.fromkeys(given)
+        if name not in known
+    ] + [
+        {"loc": ("query", name), "type": "given_twice", "msg": "must be given once"}
+        for name in known
+        if given.count(name) > 1
+    ]
+    if faults:
+        raise RequestValidationError(faults)
+
+
+def precondition(if_match: str | None, if_none_match: str | None) -> Precondition:
+    """Read If-Match and If-None-Match of a write; weak or foreign tags match no version."""
+    must_not_exist = if_none_match is not None and if_none_match.strip() == "*"
+    if if_match is None:
+        return Precondition(must_not_exist=must_not_exist)
+    if if_match.strip() == "*":
+        return Precondition(frozenset(), must_not_exist=must_not_exist)
+    strong = [tag for weak, tag in _TAG.findall(if_match) if not weak]
+    versions = frozenset(int(t) for t in strong if t.isascii() and t.isdecimal() and len(t) < 20)
+    # -1 is no version: tags were named, and none of them can match.
+    return Precondition(versions or frozenset({-1}), must_not_exist=must_not_exist)
+
+
+def is_unchanged(etag: str, if_none_match: str | None) -> bool:
+    """Whether the caller already has what `etag` names (RFC 9110: a weak comparison)."""
+    if if_none_match is None:
+        return False
+    known = [f'"{tag}"' for _, tag in _TAG.findall(if_none_match)]
+    return if_none_match.strip() == "*" or etag in known
+
+
+def labels_of(selector: str) -> dict[str, str]:
+    """Read `key=value,key2==value2`. Raises `InvalidSpec`; only equality is understood."""
+    labels = {}
+    for part in filter(None, (p.strip() for p in selector.split(","))):
+        key, equals, value = part.replace("==", "=", 1).partition("=")
+        if not equals or not key.strip() or key.endswith("!") or "=" in value:
+            message = f"{part[:60]!a} is not key=value"
+            allowed = "key=value pairs, separated by commas"
+            raise InvalidSpec([Fault("/query/labelSelector", "Selector", message, allowed)])
+        labels[key.strip()] = value.strip()
+    return labels
+
+
+def answer(view: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a view as JSON without its absent fields, straight from pydantic."""
+    body = view.model_dump_json(by_alias=True, exclude_none=True)
+    return Response(body, status, headers, "application/json")
+
+
+Caller = Annotated[User, Depends(_user)]
+Guest = Annotated[User | None, Depends(_guest)]
+JsonBody = Annotated[Any, Depends(_body)]
+ConfBody = Annotated[Any, Depends(_conf_body)]
+Vo = Annotated[
+    str | None,
+    Query(max_length=MAX_NAME, description="Needed where you have the name in several VOs."),
+]
+DryRun = Annotated[
+    bool, Query(alias="dryRun", description="Store nothing; say what would be stored and done.")
+]
+IfMatch = Annotated[str | None, Header(description="The ETag that the write is based on.")]
+IfNoneMatch = Annotated[str | None, Header()]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Sent again, the first answer's deployment is returned and nothing is made.",
+    ),
+]

@@ -1,0 +1,224 @@
+"""The server: from settings to a running application. `ai4papi-run` and `main:app` start here.
+
+The wiring of the HTTP face, and the only part of it that knows the reconciler.
+"""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.auth import Authenticator, AuthFault, local_authenticator, local_token, local_token_file
+from api.schemas import PlanView
+from api.services import Services
+from reconciler.errors import ClusterError, JobRejected
+from reconciler.jobs import Verdict
+from reconciler.logs import start_logging
+from reconciler.reasons import why_not_placed
+from reconciler.runtime import Runtime, open_runtime
+from reconciler.settings import Settings, SettingsFault, load_settings
+from specs.model import Deployment
+from specs.userconf import read_userconf
+
+NO_AUTH_VARIABLE: Final = "DISABLE_AUTHENTICATION_AND_ASSUME_AUTHENTICATED_USER"
+"""With it, flaat lets everybody in as anybody."""
+
+GRACE_S: Final = 3
+"""How long a stopping server waits for long polls before it ends them."""
+
+
+class StartRefused(Exception):
+    """The server must not start like this; `str()` says what to change."""
+
+
+def main() -> None:
+    """Run the console script `ai4papi-run`."""
+    # Without rich's tracebacks: they are long, and may show the values of variables.
+    cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    cli.command()(run)
+    cli()
+
+
+def run(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; PORT.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+) -> None:
+    """Serve the AI4EOSC Platform API and keep its deployments running."""
+    start_logging()
+    with _sentences():
+        settings = read_settings(os.environ)
+        address = settings.host if host is None else host
+        refuse_open_door(settings, address)
+        runtime, app = build(settings)
+    config = uvicorn.Config(
+        app,
+        host=address,
+        port=settings.port if port is None else port,
+        ssl_keyfile=ssl_keyfile,
+        ssl_certfile=ssl_certfile,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        log_level="warning",
+    )
+    _Server(config, lambda url: greet(settings, runtime.cluster.title, url)).run()
+
+
+def open_app() -> FastAPI:
+    """Return the application for the environment's settings, for `uvicorn main:app`.
+
+    In local mode it answers on loopback addresses only, whatever uvicorn binds.
+    """
+    with _sentences():
+        return build(read_settings(os.environ))[1]
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings to serve with. Raises `SettingsFault`, `StartRefused`."""
+    if NO_AUTH_VARIABLE in environ:
+        raise StartRefused(f"{NO_AUTH_VARIABLE} would let everybody in: unset it")
+    return load_settings(environ)
+
+
+def refuse_open_door(settings: Settings, host: str) -> None:
+    """Raise `StartRefused` where local authentication would be offered to other machines."""
+    if settings.auth_mode == "local" and not _is_loopback(host):
+        raise StartRefused(
+            f"local authentication serves this machine only, and {host!r} is not a loopback"
+            " address: use --host 127.0.0.1"
+        )
+
+
+def build(settings: Settings) -> tuple[Runtime, FastAPI]:
+    """Return a runtime that is ready to start and its application. Raises `AuthFault`."""
+    authenticate = authenticator(settings)
+    runtime = open_runtime(settings)
+    return runtime, create_app(services_of(runtime, authenticate), running=running(runtime))
+
+
+def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
+    """Return what the HTTP face needs of `runtime`."""
+    settings = runtime.settings
+    return Services(
+        store=runtime.store,
+        conf=read_userconf(settings.userconf),
+        auth=authenticate,
+        preview=previewer(runtime.preview),
+        faults=runtime.faults,
+        ready=runtime.ready,
+        cluster_title=runtime.cluster.title,
+        max_body_bytes=settings.limits.body_bytes,
+        local_only=settings.auth_mode == "local",
+    )
+
+
+def authenticator(settings: Settings) -> Authenticator:
+    """Return who may come in. Raises `AuthFault`."""
+    if settings.auth_mode == "oidc":
+        raise AuthFault(
+            "AI4PAPI_AUTH=oidc is not built yet: set AI4PAPI_AUTH=local to use this machine's"
+            " one local user"
+        )
+    token = settings.local_token or local_token(local_token_file(settings.store_url))
+    return local_authenticator(token=token, vo=settings.auth.VO[0])
+
+
+def previewer(preview: Callable[[Deployment], Verdict]) -> Callable[[Deployment], PlanView]:
+    """Return a preview that answers in words, also while the cluster does not answer."""
+
+    def previewed(deployment: Deployment) -> PlanView:
+        try:
+            return plan_view(preview(deployment), deployment)
+        except JobRejected as error:
+            return PlanView(effect="refused", fits=False, message=str(error))
+        except ClusterError:
+            return PlanView(effect="unknown", message="the cluster does not answer now")
+
+    return previewed
+
+
+def plan_view(verdict: Verdict, deployment: Deployment) -> PlanView:
+    """Return the scheduler's verdict on a deployment in the words of the API."""
+    message = ""
+    if not verdict.fits:
+        message = why_not_placed(verdict.failures, deployment.spec.hardware).message
+    match verdict.effect:
+        case "creates":
+            return PlanView(effect="creates", fits=verdict.fits, message=message)
+        case "in place":
+            return PlanView(effect="in place", fits=verdict.fits, message=message)
+        case "restarts":
+            return PlanView(effect="restarts", fits=verdict.fits, message=message)
+        case _:
+            return PlanView(effect="unchanged", fits=verdict.fits, message=message)
+
+
+def running(runtime: Runtime) -> Callable[[], AbstractContextManager[None]]:
+    """Return a context that keeps the reconciler of `runtime` at work."""
+
+    @contextmanager
+    def at_work() -> Iterator[None]:
+        runtime.start()
+        try:
+            yield
+        finally:
+            runtime.stop()
+
+    return at_work
+
+
+def greet(settings: Settings, cluster_title: str, url: str) -> str:
+    """Return what the operator is told when the server is up. Never the token itself."""
+    cluster = cluster_title
+    if settings.cluster == "simulated":
+        cluster += " (nothing really runs; set NOMAD_ADDR for a real Nomad)"
+    where = "that of AI4PAPI_LOCAL_TOKEN"
+    if not settings.local_token:
+        where = f"in {local_token_file(settings.store_url)}"
+    lines = {"API": url, "docs": f"{url}/docs", "cluster": cluster, "token": where}
+    return "\n".join(f"{name:<8} {text}" for name, text in lines.items())
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it really listens there."""
+
+    def __init__(self, config: uvicorn.Config, greeting: Callable[[str], str]) -> None:
+        super().__init__(config)
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.servers:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            scheme = "https" if self.config.is_ssl else "http"
+            typer.echo(self._greeting(f"{scheme}://{shown}:{port}"))
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what keeps the server from starting into one sentence and exit code 1."""
+    try:
+        yield
+    except (SettingsFault, AuthFault, StartRefused) as fault:
+        raise SystemExit(f"ai4papi-run: {fault}") from fault
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    main()

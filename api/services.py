@@ -1,0 +1,30 @@
+"""What the HTTP face needs from the rest of the house, as one value that the wiring fills in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from api.auth import Authenticator
+from api.schemas import PlanView
+from specs.model import Deployment
+from specs.store import SpecStore
+from specs.userconf import UserConf
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts behind the routes.
+
+    `preview` says what applying a record would do now, also while the cluster is down. `faults` is
+    empty while the reconciler does its work, `ready` whether requests can be served. `local_only`
+    refuses requests to an address of another than this machine's loopback.
+    """
+
+    store: SpecStore
+    conf: UserConf
+    auth: Authenticator
+    preview: Callable[[Deployment], PlanView]
+    faults: Callable[[], Sequence[str]]
+    ready: Callable[[], bool]
+    cluster_title: str
+    max_body_bytes: int = 1_000_000
+    local_only: bool = False

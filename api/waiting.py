@@ -1,0 +1,110 @@
+"""Waiting for a deployment to move, without a thread per waiter.
+
+One thread follows the store's changes and wakes the event loop; each waiter is a coroutine with an
+event of its own. While nobody waits, the thread sleeps and the store is not asked.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from specs.model import Deployment
+from specs.store import SpecStore
+
+POLL_S: Final = 1.0
+"""Longest time that one look at the store blocks; bounds how long a stop takes."""
+
+_log = logging.getLogger(__name__)
+
+
+class Changes:
+    """Tells coroutines of one event loop when a deployment changed; started and stopped there."""
+
+    def __init__(self, store: SpecStore) -> None:
+        self._store = store
+        self._events: dict[str, set[asyncio.Event]] = {}
+        self._position = 0
+        self._wanted = threading.Event()
+        self._stopping = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._follow, name="store-changes", daemon=True)
+
+    def start(self) -> None:
+        """Start to follow the store, for the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Stop following; returns once the thread has ended."""
+        self._stopping.set()
+        self._wanted.set()
+        await asyncio.to_thread(self._thread.join)
+
+    @contextmanager
+    def of(self, deployment: Deployment) -> Iterator[asyncio.Event]:
+        """Give an event that is set whenever the deployment may have changed since it was read."""
+        event = asyncio.Event()
+        if not self._wanted.is_set():
+            self._position = max(self._position, deployment.resource_version)
+        self._events.setdefault(deployment.uid, set()).add(event)
+        self._wanted.set()
+        try:
+            yield event
+        finally:
+            events = self._events[deployment.uid]
+            events.discard(event)
+            if not events:
+                del self._events[deployment.uid]
+            if not self._events and not self._stopping.is_set():
+                self._wanted.clear()
+
+    def _follow(self) -> None:
+        while self._wanted.wait() and not self._stopping.is_set():
+            try:
+                self._look()
+            except Exception:  # the thread's top: waiters just time out until the store is back
+                _log.exception("following the store failed")
+                self._stopping.wait(POLL_S)
+
+    def _look(self) -> None:
+        if not self._store.wait_for_changes(self._position, timeout_s=POLL_S):
+            return
+        self._position, uids = self._store.changes_after(self._position)
+        if self._loop is not None and not self._stopping.is_set():
+            self._loop.call_soon_threadsafe(self._wake, uids)
+
+    def _wake(self, uids: Sequence[str]) -> None:
+        for uid in uids:
+            for event in self._events.get(uid, ()):
+                event.set()
+
+
+async def look_until(
+    enough: Callable[[Deployment], bool],
+    look: Callable[[], Awaitable[Deployment]],
+    *,
+    changes: Changes,
+    timeout_s: float,
+) -> Deployment:
+    """Look again on every change until it is `enough`; return the last look when time is up.
+
+    What `look` raises, such as `NotFound` for a record that is gone, ends the waiting.
+    """
+    seen = await look()
+    if timeout_s <= 0 or enough(seen):
+        return seen
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    with changes.of(seen) as changed:
+        while True:
+            changed.clear()
+            seen = await look()
+            if enough(seen):
+                return seen
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await changed.wait()
+            except TimeoutError:
+                return seen

@@ -1,0 +1,88 @@
+"""Carry out a plan, action by action; nothing is decided and nothing waits here.
+
+A crash between any two actions is harmless: the next look starts from what is there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, assert_never
+
+from reconciler.cluster.protocol import Cluster
+from reconciler.jobs import JobRef
+from reconciler.mirror import Mirror
+from reconciler.plan import (
+    Action,
+    Plan,
+    PurgeJob,
+    RegisterJob,
+    RemoveFinalizer,
+    StopJob,
+    WriteSecrets,
+)
+from reconciler.render import variable_items
+from specs.model import Applied
+
+
+class Records(Protocol):
+    """What applying needs of the spec store."""
+
+    def secrets(self, uid: str) -> Mapping[str, str]:
+        """Return the secrets of one deployment."""
+        ...
+
+    def remove_finalizer(self, uid: str, finalizer: str) -> None:
+        """Let the record go once its last finalizer is removed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Everything an action may touch."""
+
+    cluster: Cluster
+    mirror: Mirror
+    store: Records
+
+
+def apply(plan: Plan, uid: str, hands: Hands) -> Applied | None:
+    """Carry out `plan` for deployment `uid`; return what to record as last written.
+
+    Raises: ClusterError, with the actions before the failed one done.
+    """
+    applied = plan.applied
+    for action in plan.actions:
+        index = _act(action, uid, hands)
+        if applied is not None and index is not None:
+            applied = replace(applied, index=index)
+    return applied
+
+
+def _act(action: Action, uid: str, hands: Hands) -> int | None:
+    match action:
+        case RegisterJob(job, if_index):
+            ref = JobRef(job["Namespace"], job["ID"])
+            registered = hands.cluster.register_job(job, if_index=if_index)
+            hands.mirror.note_registered(ref, job, registered.index)
+            return registered.index
+        case WriteSecrets(ref):
+            _write_secrets(ref, uid, hands)
+        case StopJob(ref):
+            hands.mirror.note_stopped(ref, hands.cluster.stop_job(ref).index)
+        case PurgeJob(ref):
+            hands.cluster.purge_job(ref)
+            hands.cluster.delete_variable(ref)
+            hands.mirror.note_purged(ref)
+        case RemoveFinalizer(finalizer):
+            hands.store.remove_finalizer(uid, finalizer)
+        case _:
+            assert_never(action)
+    return None
+
+
+def _write_secrets(ref: JobRef, uid: str, hands: Hands) -> None:
+    items = variable_items(hands.store.secrets(uid))
+    before = hands.cluster.read_variable(ref)
+    if before is None:
+        hands.cluster.put_variable(ref, items, if_index=0)
+    elif dict(before[0]) != items:
+        hands.cluster.put_variable(ref, items, if_index=before[1])

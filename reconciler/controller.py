@@ -1,0 +1,109 @@
+"""Starts the workers, the sources and the timers, and stops them again.
+
+Every thread has a name, takes the stop event and is joined. A thread that ends by itself is a
+fault: a controller that is half dead must not look alive.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from reconciler.errors import ClusterError
+from reconciler.loop import work
+from reconciler.queue import WorkQueue
+from reconciler.sources import Audit, Resync, Source
+
+log = logging.getLogger(__name__)
+
+OLDEST_WAIT_S: Final = 120.0
+"""A key that has been due for longer means that the workers are stuck."""
+
+JOIN_S: Final = 20.0
+"""How long a stop waits for looks in progress; what is cut off is taken up again by the next
+start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How many workers, and how often everything is compared, in seconds, jittered by a tenth."""
+
+    workers: int
+    resync_s: float
+    audit_s: float
+
+
+class Controller:
+    """The running loop of one process. Start it once, stop it once."""
+
+    def __init__(
+        self,
+        *,
+        queue: WorkQueue[str],
+        reconcile: Callable[[str], float | None],
+        sources: Sequence[Source],
+        resync: Resync,
+        audit: Audit,
+        rhythm: Rhythm,
+    ) -> None:
+        self._queue = queue
+        self._stop = threading.Event()
+        self._resync = resync
+        self._audit = audit
+        self._rhythm = rhythm
+        self._threads = [
+            *(
+                threading.Thread(
+                    target=source.run, args=(self._stop,), name=f"source-{source.name}"
+                )
+                for source in sources
+            ),
+            *(
+                threading.Thread(target=work, args=(queue, reconcile), name=f"worker-{number}")
+                for number in range(rhythm.workers)
+            ),
+        ]
+        self._timers = BackgroundScheduler(timezone="UTC")
+
+    def start(self) -> None:
+        """Start every thread and timer."""
+        for thread in self._threads:
+            thread.daemon = True
+            thread.start()
+        self._every(self._rhythm.resync_s, self._run_resync)
+        self._every(self._rhythm.audit_s, self._run_audit)
+        self._timers.start()
+
+    def stop(self) -> None:
+        """Stop taking work, let looks in progress end, join every thread."""
+        self._timers.shutdown(wait=False)
+        self._stop.set()
+        self._queue.shut_down()
+        for thread in self._threads:
+            thread.join(timeout=JOIN_S)
+
+    def faults(self) -> Sequence[str]:
+        """Say what makes this loop not alive: dead threads, work that waits too long."""
+        dead = [f"thread {t.name} has ended" for t in self._threads if not t.is_alive()]
+        oldest_s = self._queue.state().oldest_s
+        if oldest_s > OLDEST_WAIT_S:
+            dead.append(f"a deployment has been due for {oldest_s:.0f} s; the workers are stuck")
+        return dead
+
+    def _every(self, seconds: float, run: Callable[[], None]) -> None:
+        self._timers.add_job(run, "interval", seconds=seconds, jitter=seconds / 10, coalesce=True)
+
+    def _run_resync(self) -> None:
+        try:
+            due = self._resync.run_once()
+        except ClusterError as error:
+            log.warning("resync failed", extra={"error": str(error)})
+        else:
+            log.info("resynced", extra={"due": due})
+
+    def _run_audit(self) -> None:
+        count = self._audit.run_once(over_s=self._rhythm.audit_s / 2)
+        log.info("audit begun", extra={"jobs": count})

@@ -1,0 +1,84 @@
+"""One pass over everything, told in words: `make reconcile`, `python -m reconciler --once`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from reconciler.errors import ClusterError
+from reconciler.loop import work_once
+from reconciler.queue import Urgency
+from reconciler.runtime import Runtime
+from reconciler.sources import enqueue_due, fill
+from specs.model import Deployment, Phase
+
+PASS_S: Final = 60.0
+"""How long a pass waits for what it started (allocations that end) before it gives its report."""
+
+BAD: Final = frozenset({Phase.FAILED, Phase.HELD})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a pass did: one line per deployment it looked at, and the names that are not settled."""
+
+    lines: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def reconcile_once(runtime: Runtime, *, tell: Callable[[str], None]) -> Report:
+    """List once, look at every deployment that needs it until each is settled, and report.
+
+    `tell` gets a line as soon as it is known. Raises: ClusterError where Nomad can't be listed.
+    """
+    runtime.cluster.ensure_namespaces()
+    fill(runtime.mirror, runtime.cluster)
+    namespaces = dict(runtime.settings.namespaces)
+    due = enqueue_due(runtime.store, runtime.mirror, runtime.queue, namespaces, Urgency.RESYNC)
+    tell(f"{runtime.cluster.title}: {due} deployments need a look")
+    until = time.monotonic() + PASS_S
+    looked: dict[str, str] = {}
+    while (uid := runtime.queue.get(timeout_s=_patience_s(runtime, until))) is not None:
+        before = runtime.store.get(uid)
+        if before is not None and before.being_deleted:
+            _refresh(runtime)
+        work_once(runtime.queue, runtime.reconciler.reconcile, uid)
+        line = _line(before, runtime.store.get(uid))
+        if looked.get(uid) != line:
+            looked[uid] = line
+            tell(line)
+    return Report(tuple(looked.values()), tuple(_unsettled(runtime, list(looked))))
+
+
+def _patience_s(runtime: Runtime, until: float) -> float:
+    # Nothing waiting and nothing due later: the pass is over. Else wait for it, up to the limit.
+    state = runtime.queue.state()
+    return max(0.0, until - time.monotonic()) if state.waiting or state.delayed else 0.0
+
+
+def _refresh(runtime: Runtime) -> None:
+    # A single pass has no event stream: what became of the allocations is listed again.
+    try:
+        fill(runtime.mirror, runtime.cluster)
+    except ClusterError as error:
+        runtime.mirror.lose(str(error))
+
+
+def _line(before: Deployment | None, after: Deployment | None) -> str:
+    if after is None:
+        return f"deployment {before.name}: gone" if before else "deployment gone"
+    status = after.status
+    return f"deployment {after.name} ({after.vo}): {status.phase.value}: {status.message}"
+
+
+def _unsettled(runtime: Runtime, uids: list[str]) -> list[str]:
+    deployments = [d for uid in uids if (d := runtime.store.get(uid)) is not None]
+    return [
+        d.name
+        for d in deployments
+        if d.being_deleted
+        or d.status.observed_generation < d.generation
+        or d.status.phase in BAD
+        or (synced := d.status.condition("Synced")) is None
+        or synced.status != "True"
+    ]

@@ -1,0 +1,174 @@
+"""The work queue: which deployment to look at next.
+
+The semantics are those of client-go's workqueue (`util/workqueue/queue.go`): a key that is added
+twice is handed out once; a key is never with two workers at a time; a key that is added while a
+worker has it comes back when that worker is done. On top of that, urgency with ageing: a key's rank
+is the moment it was added plus a handicap for less urgent reasons, so a user's change overtakes a
+resync, and nothing waits for ever.
+"""
+
+import heapq
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from enum import Enum
+from itertools import count
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_RETRY_S: Final = 0.25
+LAST_RETRY_S: Final = 60.0
+
+
+class Urgency(Enum):
+    """Why a key is added; the value is its handicap in seconds against a user's change."""
+
+    USER = 0.0
+    DRIFT = 1.0
+    RESYNC = 10.0
+
+
+class QueueShutDown(Exception):
+    """The queue was shut down and will hand out nothing more. Leave the worker's loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How the queue stands: keys that wait, keys in work, keys to come, age of the oldest wait."""
+
+    waiting: int
+    working: int
+    delayed: int
+    oldest_s: float
+
+
+def backoff_s(failures: int, *, random: Callable[[], float]) -> float:
+    """Return how long to wait after `failures` (1 or more) in a row: doubling, capped, jittered.
+
+    Between half and all of min(60 s, 0.25 s x 2^(failures-1)).
+    """
+    whole_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16))
+    return whole_s * (0.5 + 0.5 * random())
+
+
+class WorkQueue(Generic[K]):
+    """Keys to look at, each handed to one worker at a time. Safe to use from any thread.
+
+    `clock` is monotonic seconds, `random` returns 0 <= x < 1.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], random: Callable[[], float]) -> None:
+        self._clock = clock
+        self._random = random
+        self._changed = threading.Condition()
+        self._rank: dict[K, float] = {}
+        self._added_at: dict[K, float] = {}
+        self._working: set[K] = set()
+        self._ready: list[tuple[float, int, K]] = []
+        self._due_at: dict[K, tuple[float, Urgency]] = {}
+        self._delayed: list[tuple[float, int, K]] = []
+        self._failures: dict[K, int] = {}
+        self._tie = count()
+        self._shut_down = False
+
+    def add(self, key: K, urgency: Urgency = Urgency.USER) -> None:
+        """Ask for a look at `key`; a more urgent reason than the waiting one moves it forward."""
+        with self._changed:
+            self._add(key, urgency)
+            self._changed.notify()
+
+    def add_after(self, key: K, delay_s: float, urgency: Urgency = Urgency.DRIFT) -> None:
+        """Ask for a look at `key` in `delay_s` seconds; of several, the earliest counts."""
+        with self._changed:
+            due_at = self._clock() + delay_s
+            earlier = self._due_at.get(key)
+            if earlier is None or due_at < earlier[0]:
+                self._due_at[key] = (due_at, urgency)
+                heapq.heappush(self._delayed, (due_at, next(self._tie), key))
+                self._changed.notify()
+
+    def retry(self, key: K) -> float:
+        """Ask for a look at `key` after its back-off; return the delay in seconds."""
+        with self._changed:
+            self._failures[key] = self._failures.get(key, 0) + 1
+            delay_s = backoff_s(self._failures[key], random=self._random)
+        self.add_after(key, delay_s)
+        return delay_s
+
+    def forget(self, key: K) -> None:
+        """Drop what is remembered of `key`'s failures: its next retry is quick again."""
+        with self._changed:
+            self._failures.pop(key, None)
+
+    def get(self, *, timeout_s: float | None = None) -> K | None:
+        """Take the next key, waiting up to `timeout_s` (None: for ever); None when time is up.
+
+        The caller must call `done` with it. Raises: QueueShutDown.
+        """
+        until = None if timeout_s is None else self._clock() + timeout_s
+        with self._changed:
+            while True:
+                if self._shut_down:
+                    raise QueueShutDown
+                self._admit_due()
+                key = self._take()
+                if key is not None:
+                    return key
+                if until is not None and until <= self._clock():
+                    return None
+                self._changed.wait(self._wait_s(until))
+
+    def done(self, key: K) -> None:
+        """Give `key` back; if it was added meanwhile it is handed out again."""
+        with self._changed:
+            self._working.discard(key)
+            if key in self._rank:
+                heapq.heappush(self._ready, (self._rank[key], next(self._tie), key))
+                self._changed.notify()
+
+    def shut_down(self) -> None:
+        """Wake every waiting worker with `QueueShutDown`, now and from now on."""
+        with self._changed:
+            self._shut_down = True
+            self._changed.notify_all()
+
+    def state(self) -> QueueState:
+        """Tell how many keys wait and for how long the oldest has been due."""
+        with self._changed:
+            self._admit_due()
+            now = self._clock()
+            oldest_s = max((now - at for at in self._added_at.values()), default=0.0)
+            return QueueState(len(self._rank), len(self._working), len(self._due_at), oldest_s)
+
+    def _add(self, key: K, urgency: Urgency) -> None:
+        now = self._clock()
+        rank = now + urgency.value
+        if rank >= self._rank.get(key, float("inf")):
+            return
+        self._rank[key] = rank
+        self._added_at.setdefault(key, now)
+        if key not in self._working:
+            heapq.heappush(self._ready, (rank, next(self._tie), key))
+
+    def _admit_due(self) -> None:
+        while self._delayed and self._delayed[0][0] <= self._clock():
+            due_at, _, key = heapq.heappop(self._delayed)
+            due = self._due_at.get(key)
+            if due is not None and due[0] == due_at:  # else an earlier one took its place
+                del self._due_at[key]
+                self._add(key, due[1])
+
+    def _take(self) -> K | None:
+        while self._ready:
+            rank, _, key = heapq.heappop(self._ready)
+            if self._rank.get(key) == rank and key not in self._working:  # else it was moved
+                del self._rank[key], self._added_at[key]
+                self._working.add(key)
+                return key
+        return None
+
+    def _wait_s(self, until: float | None) -> float | None:
+        next_due_at = self._delayed[0][0] if self._delayed else None
+        ends = [end for end in (until, next_due_at) if end is not None]
+        return max(0.0, min(ends) - self._clock()) if ends else None

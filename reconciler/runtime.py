@@ -1,0 +1,143 @@
+"""The wiring: from settings to a store, a cluster and a loop that are ready to start."""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from reconciler.apply import Hands
+from reconciler.cluster.protocol import Cluster
+from reconciler.controller import Controller, Rhythm
+from reconciler.endpoints import Endpoints
+from reconciler.errors import ClusterForbidden, JobRejected
+from reconciler.jobs import Json, Verdict
+from reconciler.loop import Reconciler
+from reconciler.mirror import Mirror
+from reconciler.queue import WorkQueue
+from reconciler.render import Site, TemplateFault, check_template, render
+from reconciler.settings import Settings
+from reconciler.sources import Audit, ClusterChanges, Resync, WishChanges
+from specs.model import Deployment
+from specs.store import SpecStore
+
+
+@dataclass(slots=True)
+class Template:
+    """`etc/job.nomad`, parsed by the cluster at first use and then kept: Nomad may be down at
+    start."""
+
+    cluster: Cluster
+    hcl: str
+    _parsed: Json | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __call__(self) -> Json:
+        """Return the template as Nomad's job JSON.
+
+        Raises: ClusterUnavailable; ClusterForbidden where the template itself is at fault.
+        """
+        with self._lock:
+            if self._parsed is None:
+                try:
+                    parsed = self.cluster.parse_job(self.hcl)
+                    check_template(parsed)
+                except (JobRejected, TemplateFault) as error:
+                    raise ClusterForbidden(f"etc/job.nomad: {error}") from error
+                self._parsed = parsed
+            return self._parsed
+
+
+class Runtime:
+    """One process's store, cluster and loop."""
+
+    def __init__(self, settings: Settings, store: SpecStore, cluster: Cluster) -> None:
+        self.settings = settings
+        self.store = store
+        self.cluster = cluster
+        self.mirror = Mirror()
+        self.queue: WorkQueue[str] = WorkQueue(clock=time.monotonic, random=random.random)
+        self.template = Template(cluster, settings.job_template)
+        self.reconciler = Reconciler(
+            store=store,
+            hands=Hands(cluster, self.mirror, store),
+            template=self.template,
+            site=site_of(settings),
+            endpoints=Endpoints(settings.endpoints.scheme, settings.endpoints.domain),
+            now=lambda: datetime.now(UTC),
+        )
+        namespaces = dict(settings.namespaces)
+        self.resync = Resync(cluster, self.mirror, store, self.queue, namespaces)
+        self._controller: Controller | None = None
+
+    def start(self) -> None:
+        """Start the loop, unless this process is an API replica only."""
+        if not self.settings.reconcile:
+            return
+        namespaces = dict(self.settings.namespaces)
+        self._controller = Controller(
+            queue=self.queue,
+            reconcile=self.reconciler.reconcile,
+            sources=(
+                WishChanges(self.store, self.queue, position=self.store.newest_version()),
+                ClusterChanges(
+                    self.cluster, self.mirror, self.store, self.queue, namespaces, random.random
+                ),
+            ),
+            resync=self.resync,
+            audit=Audit(self.store, self.queue, self.reconciler.audits, random.random),
+            rhythm=Rhythm(self.settings.workers, self.settings.resync_s, self.settings.audit_s),
+        )
+        self._controller.start()
+
+    def stop(self) -> None:
+        """Stop the loop and close the store."""
+        if self._controller is not None:
+            self._controller.stop()
+        self.store.close()
+
+    def preview(self, deployment: Deployment) -> Verdict:
+        """Ask the scheduler what applying `deployment` would do now; nothing is changed.
+
+        Raises: ClusterError.
+        """
+        fresh = replace(deployment, generation=deployment.generation + 1)
+        return self.cluster.plan_job(render(fresh, self.template(), self.reconciler.site).job)
+
+    def faults(self) -> Sequence[str]:
+        """Say why this process should be restarted; empty when it is alive."""
+        return self._controller.faults() if self._controller else ()
+
+    def ready(self) -> bool:
+        """Whether the loop, where this process runs one, has the cluster before its eyes."""
+        return self._controller is None or self.mirror.connected
+
+
+def site_of(settings: Settings) -> Site:
+    """Return the operator's choices that rendering depends on."""
+    return Site(
+        namespaces=dict(settings.namespaces),
+        gpu_device=settings.gpu.device,
+        gpu_model=settings.gpu.model,
+        mhz_per_cpu=settings.cpu.mhz_per_cpu if settings.cpu.unit == "mhz" else None,
+    )
+
+
+def open_runtime(settings: Settings) -> Runtime:
+    """Open the store, bring its schema up to date, and prepare the loop. Nothing runs yet."""
+    store = SpecStore(settings.store_url)
+    store.migrate()
+    return Runtime(settings, store, open_cluster(settings))
+
+
+def open_cluster(settings: Settings) -> Cluster:
+    """Open the cluster that `settings` name. Nothing is called yet: it may be down."""
+    namespaces = sorted(set(settings.namespaces.values()))
+    if settings.cluster == "simulated":
+        from reconciler.cluster.simulator.cluster import open_simulated  # noqa: PLC0415
+
+        return open_simulated(namespaces)
+    from reconciler.cluster.nomad import NomadCluster  # noqa: PLC0415
+
+    return NomadCluster(settings.nomad, namespaces)

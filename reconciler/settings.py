@@ -1,0 +1,328 @@
+"""What the operator chose: `etc/main_conf.yaml` and the environment, read once at start.
+
+A file says what a site is, the environment what a machine is. Whatever is unknown or out of bounds
+is refused here, all of it at once, with its place and with what is allowed.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from specs.texts import near, pointer, shown
+from specs.userconf import userconf_faults
+from specs.yaml_text import Document, YamlFault, read_yaml
+
+DEFAULT_ADDRESS: Final = "http://127.0.0.1:4646"
+
+SECRET_VARIABLES: Final = frozenset(
+    {"AI4PAPI_LOCAL_TOKEN", "AI4PAPI_STORE_URL", "NOMAD_TOKEN", "NOMAD_HTTP_AUTH"}
+)
+"""Variables whose value no message repeats; a store's URL has its password inside."""
+
+
+class SettingsFault(Exception):
+    """The settings can't be used. `str()` says every fault, one a line, fit for the operator."""
+
+
+class Section(BaseModel):
+    """A part of the settings; unknown keys are refused, types are not guessed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("https://", "http://")) or any(c.isspace() for c in text):
+        raise ValueError("must be an address that begins with https:// (or http://)")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_url)]
+WholeNumber = Annotated[int, Field(strict=True)]
+VoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
+Namespace = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,128}$")]
+
+
+class AuthSettings(Section):
+    """Whose tokens are taken (`OP`, exact issuers) and which VOs are served."""
+
+    OP: tuple[Url, ...] = ()
+    VO: tuple[VoName, ...] = Field(min_length=1)
+
+
+class NomadSection(Section):
+    """Section `nomad` of the file: what is the same for every machine of the site."""
+
+    namespaces: Mapping[VoName, Namespace] = {}
+    timeout_s: float = Field(default=10, gt=0, le=600, strict=True)
+
+
+class GpuSettings(Section):
+    """The device that `gpu_num` asks for, and whether `gpu_type` is a preference or a demand."""
+
+    device: str = Field(default="nvidia/gpu", pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._ -]+){0,2}$")
+    model: Literal["affinity", "constraint"] = "affinity"
+
+
+class CpuSettings(Section):
+    """How `cpu_num` is asked for; `mhz_per_cpu` counts where the unit is mhz."""
+
+    unit: Literal["mhz", "cores"] = "mhz"
+    mhz_per_cpu: WholeNumber = Field(default=1000, ge=1, le=100_000)
+
+
+class EndpointSettings(Section):
+    """How endpoints are shown; without a domain, at the container's own host and port."""
+
+    scheme: Literal["http", "https"] = "http"
+    domain: str | None = Field(default=None, pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
+
+
+class LimitSettings(Section):
+    """What one request may ask for."""
+
+    body_bytes: WholeNumber = Field(default=1_048_576, ge=1024, le=16_777_216)
+
+
+class MainConf(Section):
+    """`etc/main_conf.yaml`; units, defaults and reasons stand in the file."""
+
+    auth: AuthSettings
+    nomad: NomadSection = NomadSection()
+    gpu: GpuSettings = GpuSettings()
+    cpu: CpuSettings = CpuSettings()
+    endpoints: EndpointSettings = EndpointSettings()
+    limits: LimitSettings = LimitSettings()
+
+
+class NomadSettings(Section):
+    """How Nomad is reached; from Nomad's own variables. Paths are files in PEM form."""
+
+    address: Url = DEFAULT_ADDRESS
+    token: str | None = Field(default=None, repr=False)
+    region: str | None = None
+    cacert: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    tls_server_name: str | None = None
+    skip_verify: bool = False
+    http_auth: str | None = Field(default=None, repr=False)
+    timeout_s: float = 10
+
+
+class Environment(Section):
+    """The environment variables that are read, by name; an empty one counts as not set."""
+
+    AI4PAPI_ETC: Path | None = None
+    AI4PAPI_STORE_URL: str = Field(
+        default="sqlite:///var/ai4papi.db", pattern=r"^(sqlite:///|postgresql(\+psycopg)?://)"
+    )
+    AI4PAPI_CLUSTER: Literal["nomad", "simulated"] | None = None
+    AI4PAPI_AUTH: Literal["oidc", "local"] = "oidc"
+    # What an HTTP header can carry.
+    AI4PAPI_LOCAL_TOKEN: str | None = Field(default=None, pattern=r"^[!-~]+$")
+    AI4PAPI_RECONCILE: Literal["on", "off"] = "on"
+    AI4PAPI_RESYNC_S: float = Field(default=300, gt=0, allow_inf_nan=False)
+    AI4PAPI_AUDIT_S: float = Field(default=3600, gt=0, allow_inf_nan=False)
+    AI4PAPI_WORKERS: int = Field(default=16, ge=1, le=256)
+    HOST: str = "127.0.0.1"
+    PORT: int = Field(default=8080, ge=0, le=65535)
+    NOMAD_ADDR: Url | None = None
+    NOMAD_TOKEN: str | None = None
+    NOMAD_REGION: str | None = None
+    NOMAD_CACERT: Path | None = None
+    NOMAD_CLIENT_CERT: Path | None = None
+    NOMAD_CLIENT_KEY: Path | None = None
+    NOMAD_TLS_SERVER_NAME: str | None = None
+    NOMAD_SKIP_VERIFY: bool = False
+    NOMAD_HTTP_AUTH: str | None = Field(default=None, pattern=r"^[^:]+:")
+
+    @model_validator(mode="after")
+    def _files_are_there(self) -> Self:
+        for name in ("NOMAD_CACERT", "NOMAD_CLIENT_CERT", "NOMAD_CLIENT_KEY"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name} names {path}, and there is no such file")
+        if (self.NOMAD_CLIENT_CERT is None) != (self.NOMAD_CLIENT_KEY is None):
+            raise ValueError("NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY go together: set both")
+        return self
+
+
+class Settings(Section):
+    """Everything that a process is started with.
+
+    `etc` is the folder that was read; `namespaces` maps a VO to Nomad's namespace; `userconf` is
+    the checked tree of `userconf.yaml`, `job_template` the text of `job.nomad`.
+    """
+
+    etc: Path
+    store_url: str = Field(repr=False)
+    cluster: Literal["nomad", "simulated"]
+    auth_mode: Literal["oidc", "local"]
+    local_token: str | None = Field(repr=False)
+    reconcile: bool
+    resync_s: float
+    audit_s: float
+    workers: int
+    host: str
+    port: int
+    auth: AuthSettings
+    namespaces: Mapping[str, str]
+    gpu: GpuSettings
+    cpu: CpuSettings
+    endpoints: EndpointSettings
+    limits: LimitSettings
+    nomad: NomadSettings
+    job_template: str = Field(repr=False)
+    userconf: Mapping[str, Any] = Field(repr=False)
+
+
+def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settings:
+    """Read the settings from `environ` and from the folder `etc`.
+
+    Without `etc` the folder is the one that `AI4PAPI_ETC` names, else the packaged one.
+
+    Raises `SettingsFault` with every fault of the first source that has one.
+    """
+    env = _read_environment(environ)
+    folder = etc or env.AI4PAPI_ETC or packaged_etc()
+    conf = _read_main_conf(folder / "main_conf.yaml")
+    return Settings(
+        etc=folder,
+        store_url=env.AI4PAPI_STORE_URL,
+        cluster=env.AI4PAPI_CLUSTER or ("nomad" if env.NOMAD_ADDR else "simulated"),
+        auth_mode=env.AI4PAPI_AUTH,
+        local_token=env.AI4PAPI_LOCAL_TOKEN,
+        reconcile=env.AI4PAPI_RECONCILE == "on",
+        resync_s=env.AI4PAPI_RESYNC_S,
+        audit_s=env.AI4PAPI_AUDIT_S,
+        workers=env.AI4PAPI_WORKERS,
+        host=env.HOST,
+        port=env.PORT,
+        auth=conf.auth,
+        namespaces=conf.nomad.namespaces,
+        gpu=conf.gpu,
+        cpu=conf.cpu,
+        endpoints=conf.endpoints,
+        limits=conf.limits,
+        nomad=_nomad_settings(env, conf.nomad.timeout_s),
+        job_template=_read_text(folder / "job.nomad"),
+        userconf=_read_userconf(folder / "userconf.yaml"),
+    )
+
+
+def packaged_etc() -> Path:
+    """Return the folder `etc` that came with this code: a checkout's, else the wheel's."""
+    checkout = Path(__file__).parents[1] / "etc"
+    if (checkout / "main_conf.yaml").is_file():
+        return checkout
+    return Path(str(resources.files("ai4papi"))) / "etc"
+
+
+def _nomad_settings(env: Environment, timeout_s: float) -> NomadSettings:
+    return NomadSettings(
+        address=env.NOMAD_ADDR or DEFAULT_ADDRESS,
+        token=env.NOMAD_TOKEN,
+        region=env.NOMAD_REGION,
+        cacert=env.NOMAD_CACERT,
+        client_cert=env.NOMAD_CLIENT_CERT,
+        client_key=env.NOMAD_CLIENT_KEY,
+        tls_server_name=env.NOMAD_TLS_SERVER_NAME,
+        skip_verify=env.NOMAD_SKIP_VERIFY,
+        http_auth=env.NOMAD_HTTP_AUTH,
+        timeout_s=timeout_s,
+    )
+
+
+def _read_environment(environ: Mapping[str, str]) -> Environment:
+    known = {name: environ[name] for name in Environment.model_fields if environ.get(name)}
+    try:
+        return Environment.model_validate(known)
+    except ValidationError as error:
+        raise _settings_fault(error, Environment, lambda at: at.removeprefix("/")) from error
+
+
+def _read_main_conf(path: Path) -> MainConf:
+    document = _read_document(path)
+    tree = {} if document.tree is None else document.tree
+    if isinstance(tree, dict):
+        # A section whose keys are all commented out is there and empty.
+        tree = {key: section for key, section in tree.items() if section is not None}
+    try:
+        conf = MainConf.model_validate(tree)
+    except ValidationError as error:
+        raise _settings_fault(error, MainConf, lambda at: _where(path, document, at)) from error
+    missing = [vo for vo in conf.auth.VO if vo not in conf.nomad.namespaces]
+    if missing:
+        where = _where(path, document, "/nomad/namespaces")
+        raise SettingsFault(f"{where}: no entry for {', '.join(missing)}; add its namespace")
+    return conf
+
+
+def _read_userconf(path: Path) -> Mapping[str, Any]:
+    document = _read_document(path)
+    faults = [
+        f"{_where(path, document, f.pointer)}: {f.message}" for f in userconf_faults(document.tree)
+    ]
+    if faults:
+        raise SettingsFault("\n".join(faults))
+    tree: Mapping[str, Any] = document.tree
+    return tree
+
+
+def _read_document(path: Path) -> Document:
+    try:
+        return read_yaml(_read_text(path))
+    except YamlFault as fault:
+        raise SettingsFault(f"{path}:{fault.place.line}: {fault.message}") from fault
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise SettingsFault(
+            f"{path}: can't be read: {error}; AI4PAPI_ETC names the folder"
+        ) from error
+
+
+def _where(path: Path, document: Document, at: str) -> str:
+    return f"{path}:{document.place(at).line}: {at.removeprefix('/').replace('/', '.')}".rstrip(
+        ": "
+    )
+
+
+def _settings_fault(
+    error: ValidationError, model: type[BaseModel], where: Callable[[str], str]
+) -> SettingsFault:
+    lines = [
+        ": ".join(
+            part for part in (where(pointer("", *detail["loc"])), _said(detail, model)) if part
+        )
+        for detail in error.errors(include_url=False)
+    ]
+    return SettingsFault("\n".join(lines))
+
+
+def _said(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return pydantic's words with the value, and for an unknown key what is allowed instead."""
+    if detail["type"] == "extra_forbidden":
+        *around, key = detail["loc"]
+        allowed = list(_section(model, around).model_fields)
+        hint = near(key, allowed)
+        return f"unknown key; allowed: {', '.join(allowed)}{hint and '; ' + hint}"
+    said = detail["msg"].removeprefix("Value error, ")
+    secret = SECRET_VARIABLES.intersection(map(str, detail["loc"]))
+    scalar = isinstance(detail["input"], str | int | float)
+    return said if secret or not scalar else f"{said}, not {shown(detail['input'])}"
+
+
+def _section(model: type[BaseModel], loc: list[int | str]) -> type[BaseModel]:
+    for key in loc:
+        inner = model.model_fields[str(key)].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return model

@@ -1,0 +1,54 @@
+"""What can be wrong with a wish, as values and as the few errors that faces translate (pure).
+
+SpecError
+ ├ InvalidSpec       every fault at once, each with a pointer        422
+ ├ NotFound          absent, or somebody else's: never told apart    404
+ ├ Forbidden         known user, not allowed                         403
+ ├ AlreadyExists     the name is taken by another spec               409
+ └ VersionConflict   it moved since the caller read it               412
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong.
+
+    `pointer` is an RFC 6901 JSON pointer into what was sent, `code` a stable CamelCase word,
+    `message` what was wrong with which value, `allowed` what would be accepted, in words.
+    """
+
+    pointer: str
+    code: str
+    message: str
+    allowed: str = ""
+
+
+class SpecError(Exception):
+    """Any reason why a wish is not taken."""
+
+
+class InvalidSpec(SpecError):
+    """The spec breaks a rule; nothing was stored. Show all `faults` to the person who wrote it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{f.pointer or '/'}: {f.message}" for f in self.faults))
+
+
+class NotFound(SpecError):
+    """No such deployment for this caller. Existence of other people's is not leaked."""
+
+
+class Forbidden(SpecError):
+    """The caller is known but may not do this. Asking again will not help."""
+
+
+class AlreadyExists(SpecError):
+    """The name is taken by a different spec. Use PUT to change it, or choose another name."""
+
+
+class VersionConflict(SpecError):
+    """The record moved since the caller read it. Read it again, then decide again."""

@@ -1,0 +1,117 @@
+"""The queries of the spec store: records, pages of them, and the parts that are read alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
+
+from specs.feeds import newest_change
+from specs.model import Deployment, Owner, Phase
+from specs.records import Head, Look, Row, deployment_of, selects
+from specs.revisions import cursor_of
+from specs.schema import applied_jobs, deployments, secrets
+
+RECORDS: Final = select(
+    *(deployments.c[name] for name in Row._fields), applied_jobs.c.job
+).outerjoin_from(deployments, applied_jobs)
+ONE_RECORD: Final = RECORDS.where(deployments.c.uid == bindparam("uid"))
+ONE_LOOK: Final = select(
+    deployments.c.resource_version,
+    deployments.c.seen_index,
+    *(deployments.c[name] for name in Look._fields),
+).where(deployments.c.uid == bindparam("uid"))
+HEADS: Final = select(
+    deployments.c.uid,
+    deployments.c.vo,
+    deployments.c.generation,
+    deployments.c.observed_generation,
+    deployments.c.applied_generation,
+    deployments.c.applied_index,
+    deployments.c.seen_index,
+    deployments.c.deletion_requested_at.is_not(None),
+    deployments.c.suspended,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of an owner's records, newest first.
+
+    `continue_` asks for the next page, None where this is the last. Every change up to
+    `resource_version` is in what was read.
+    """
+
+    items: Sequence[Deployment]
+    continue_: str | None
+    resource_version: int
+
+
+def fetch_record(connection: Connection, uid: str) -> Deployment | None:
+    """Return one record, or None where it is gone."""
+    row = connection.execute(ONE_RECORD, {"uid": uid}).one_or_none()
+    return None if row is None else record_of(row)
+
+
+def fetch_records(connection: Connection, query: Select[Any]) -> list[Deployment]:
+    """Return the records that `query`, made from `RECORDS`, selects."""
+    return [record_of(row) for row in connection.execute(query)]
+
+
+def fetch_page(
+    connection: Connection,
+    query: Select[Any],
+    *,
+    phase: Phase | None,
+    labels: Mapping[str, str],
+    limit: int,
+    continue_: str | None,
+) -> Page:
+    """Return up to `limit` records of `query`, made from `RECORDS`, from `continue_` on.
+
+    Raises:
+        InvalidSpec: `continue_` is no place in the list.
+    """
+    before = cursor_of(continue_)
+    if before is not None:
+        query = query.where(deployments.c.born < before)
+    if phase is not None:
+        query = query.where(deployments.c.phase == phase.value)
+    query = query.add_columns(deployments.c.born).order_by(deployments.c.born.desc())
+    # Read before the rows: who watches from here on is told a change twice, but none is lost.
+    version = newest_change(connection)
+    # Labels are told apart here: owners have tens of records, no index would pay.
+    if not labels:
+        query = query.limit(limit + 1)
+    with connection.execute(query) as rows:
+        chosen = list(islice((row for row in rows if selects(row.labels, labels)), limit + 1))
+    items = [record_of(row[:-1]) for row in chosen[:limit]]
+    return Page(items, str(chosen[limit - 1].born) if len(chosen) > limit else None, version)
+
+
+def fetch_look(connection: Connection, uid: str) -> tuple[int, int, Look] | None:
+    """Return (resource_version, seen_index, last look) of a record, or None where it is gone."""
+    row = connection.execute(ONE_LOOK, {"uid": uid}).one_or_none()
+    return None if row is None else (row[0], row[1], Look._make(row[2:]))
+
+
+def fetch_secrets(connection: Connection, uid: str) -> dict[str, str]:
+    """Return the secrets of a record by name, none for an unknown one."""
+    query = select(secrets.c.name, secrets.c.value).where(secrets.c.uid == uid)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def fetch_heads(connection: Connection) -> list[Head]:
+    """Return the head of every record, in no order."""
+    return [Head(*row) for row in connection.execute(HEADS)]
+
+
+def record_of(row: Sequence[Any]) -> Deployment:
+    """Return the record of one row of `RECORDS`."""
+    return deployment_of(Row._make(row[:-1]), row[-1])
+
+
+def belongs_to(owner: Owner) -> ColumnElement[bool]:
+    """Return the condition that a record is `owner`'s."""
+    return (deployments.c.owner_iss == owner.iss) & (deployments.c.owner_sub == owner.sub)

@@ -1,0 +1,244 @@
+"""The form that users fill in, `etc/userconf.yaml`: fields, defaults, allowed values (pure).
+
+The operator sets names, defaults, options and ranges; which groups and keys exist, and which of
+them are texts, numbers or secrets, is fixed by `specs.model`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from specs import images
+from specs.faults import Fault
+from specs.model import SECRET_FIELDS, General, Hardware, Storage
+from specs.shapes import mapping_at, mapping_faults
+from specs.texts import control, expansion, no_text, pointer, shown
+
+GROUPS: Final[Mapping[str, type[BaseModel]]] = {
+    "general": General,
+    "hardware": Hardware,
+    "storage": Storage,
+}
+VO_FIELD: Final = ("general", "virtual_organization")
+IMAGE_FIELD: Final = ("general", "docker_image")
+TAG_FIELD: Final = ("general", "docker_tag")
+SERVICE_FIELD: Final = ("general", "service")
+PASSWORD_FIELD: Final = ("general", "jupyter_password")
+LINES_FIELD: Final = ("general", "desc")
+
+ENTRY_KEYS: Final = ("name", "value", "options", "range", "description")
+
+MAX_TEXT: Final = 512
+MAX_SECRET: Final = 1024
+MAX_NUMBER: Final = 2**31 - 1
+
+Value = str | int
+FieldKey = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field of the form. `range` is inclusive; on a text it bounds the characters."""
+
+    key: FieldKey
+    name: str
+    value: Value
+    options: tuple[Value, ...] | None = None
+    range: tuple[int, int] | None = None
+    description: str = ""
+
+    @property
+    def secret(self) -> bool:
+        """Whether the value is never shown."""
+        return self.key in SECRET_FIELDS
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The range, or what stands for it where the operator gave none."""
+        if self.range is not None:
+            return self.range
+        if isinstance(self.value, int):
+            return (0, MAX_NUMBER)
+        return (0, MAX_SECRET if self.secret else MAX_TEXT)
+
+    def faults(self, value: object, at: str) -> Iterator[Fault]:
+        """Say all that is wrong with a value that stands at pointer `at`."""
+        if isinstance(self.value, int):
+            yield from self._number_faults(value, at)
+        elif not isinstance(value, str):
+            said = "" if self.secret else f", not {shown(value)}"
+            yield Fault(at, "WrongType", f"must be a text{said}", "a text")
+        else:
+            yield from self._text_faults(value, at)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the field as the form shows it."""
+        optional = {
+            "options": None if self.options is None else list(self.options),
+            "range": None if self.range is None else list(self.range),
+            "description": self.description or None,
+        }
+        given = {key: value for key, value in optional.items() if value is not None}
+        return {"name": self.name, "value": self.value} | given
+
+    def _number_faults(self, value: object, at: str) -> Iterator[Fault]:
+        low, high = self.bounds
+        allowed = f"a whole number from {low} to {high}"
+        if type(value) is not int:  # a bool is an int to Python, and 1.0 equals 1
+            yield Fault(at, "WrongType", f"must be {allowed}, not {shown(value)}", allowed)
+        elif not low <= value <= high:
+            yield Fault(at, "OutOfRange", f"{shown(value)} is not {allowed}", allowed)
+        else:
+            yield from self._option_faults(value, at)
+
+    def _text_faults(self, value: str, at: str) -> Iterator[Fault]:
+        low, high = self.bounds
+        if not low <= len(value) <= high:
+            allowed = f"{low} to {high} characters"
+            yield Fault(at, "WrongLength", f"has {len(value)} characters, not {allowed}", allowed)
+            return
+        if reason := no_text(value):
+            yield Fault(at, "NoText", reason, "Unicode text without NUL")
+        if self.secret:
+            return
+        lines = self.key == LINES_FIELD
+        if reason := control(value, lines=lines):
+            allowed = f"printable characters{', newline and tab' if lines else ''}"
+            yield Fault(at, "ControlCharacter", f"{shown(value)} {reason}", allowed)
+        if reason := expansion(value):
+            yield Fault(at, "Expansion", f"{shown(value)} {reason}", "a text without ${ and %{")
+        yield from _grammar_faults(self.key, value, at)
+        yield from self._option_faults(value, at)
+
+    def _option_faults(self, value: Value, at: str) -> Iterator[Fault]:
+        # Which VOs there are to choose from depends on who asks: `specs.wish` looks.
+        if self.options is not None and value not in self.options and self.key != VO_FIELD:
+            allowed = f"one of {', '.join(shown(option) for option in self.options)}"
+            yield Fault(at, "NotAnOption", f"{shown(value)} is not {allowed}", allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class UserConf:
+    """The parsed form: every field, in the order of the file."""
+
+    fields: Mapping[FieldKey, FormField]
+
+    def form(self, *, vos: Sequence[str] = (), module: str | None = None) -> dict[str, Any]:
+        """Return {group: {key: {name, value, options?, range?, description?}}}.
+
+        `vos` are the caller's, offered as options; `module` fills in its own image.
+        """
+        form: dict[str, Any] = {group: {} for group in GROUPS}
+        for (group, key), field in self.fields.items():
+            form[group][key] = field.shown()
+        vo = form[VO_FIELD[0]][VO_FIELD[1]]
+        vo["options"] = list(vos)
+        if vos and vo["value"] not in vos:
+            vo["value"] = vos[0]
+        for (group, key), value in module_defaults(module).items():
+            form[group][key]["value"] = value
+        return form
+
+
+def module_defaults(module: object) -> Mapping[FieldKey, Value]:
+    """Return what a marketplace module sets instead of the form's defaults: its own image."""
+    image = f"deephdc/{module.lower()}" if isinstance(module, str) else ""
+    return {IMAGE_FIELD: image} if is_module(module) else {}
+
+
+def is_module(module: object) -> bool:
+    """Whether the text can be a module's name, which is the last part of its image's name too."""
+    return (
+        isinstance(module, str)
+        and "/" not in module
+        and ":" not in module
+        and images.is_repository(f"deephdc/{module.lower()}")
+    )
+
+
+def read_userconf(tree: object) -> UserConf:
+    """Read the tree of `userconf.yaml`. Raises `ValueError` listing every fault."""
+    faults = list(userconf_faults(tree))
+    if faults:
+        raise ValueError("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))
+    return UserConf(
+        {
+            (group, key): _field((group, key), entry)
+            for group in GROUPS
+            for key, entry in mapping_at(tree, group).items()
+        }
+    )
+
+
+def userconf_faults(tree: object) -> Iterator[Fault]:
+    """Say all that is wrong with the tree of `userconf.yaml`."""
+    yield from mapping_faults(tree, GROUPS, "", required=GROUPS)
+    for group, model in GROUPS.items():
+        if not isinstance(tree, Mapping) or group not in tree:
+            continue
+        kinds = {key: info.annotation for key, info in model.model_fields.items()}
+        yield from mapping_faults(tree[group], kinds, pointer("", group), required=kinds)
+        for key, entry in mapping_at(tree, group).items():
+            if key in kinds:
+                yield from _entry_faults((group, key), entry, kinds[key])
+
+
+def _entry_faults(key: FieldKey, entry: object, kind: object) -> Iterator[Fault]:
+    at = pointer("", *key)
+    shape = list(mapping_faults(entry, ENTRY_KEYS, at, required=("name", "value")))
+    yield from shape
+    if shape or not isinstance(entry, Mapping):
+        return
+    for word in ("name", "description"):
+        if not isinstance(entry.get(word, ""), str):
+            message = f"must be a text, not {shown(entry[word])}"
+            yield Fault(pointer(at, word), "WrongType", message)
+    limits = list(_limit_faults(entry, kind, at))
+    yield from limits
+    if limits:
+        return
+    if key in SECRET_FIELDS and entry["value"] != "":
+        message = 'must be "": a secret that everybody shares is none'
+        yield Fault(pointer(at, "value"), "NotAnOption", message)
+    yield from _field(key, entry).faults(entry["value"], pointer(at, "value"))
+
+
+def _limit_faults(entry: Mapping[str, Any], kind: object, at: str) -> Iterator[Fault]:
+    if type(entry["value"]) is not kind:
+        word = "a whole number" if kind is int else "a text"
+        message = f"must be {word}, not {shown(entry['value'])}"
+        yield Fault(pointer(at, "value"), "WrongType", message)
+    options, span = entry.get("options", []), entry.get("range", [0, 0])
+    if not isinstance(options, list) or any(type(option) is not kind for option in options):
+        message = "must be a list of values of the field's type"
+        yield Fault(pointer(at, "options"), "WrongType", message)
+    if (
+        not isinstance(span, list)
+        or [type(end) for end in span] != [int, int]
+        or not 0 <= span[0] <= span[1] <= MAX_NUMBER
+    ):
+        message = f"must be [lowest, highest], whole numbers from 0 to {MAX_NUMBER}"
+        yield Fault(pointer(at, "range"), "WrongType", message)
+
+
+def _field(key: FieldKey, entry: Mapping[str, Any]) -> FormField:
+    span = entry.get("range")
+    return FormField(
+        key=key,
+        name=entry["name"],
+        value=entry["value"],
+        options=tuple(entry["options"]) if "options" in entry else None,
+        range=(span[0], span[1]) if span else None,
+        description=entry.get("description", ""),
+    )
+
+
+def _grammar_faults(key: FieldKey, value: str, at: str) -> Iterator[Fault]:
+    if key == IMAGE_FIELD and not images.is_repository(value):
+        allowed = "a lower-case repository such as deephdc/name or registry:5000/name"
+        yield Fault(at, "BadImage", f"{shown(value)} is not {allowed}", allowed)
+    if key == TAG_FIELD and not images.is_tag(value):
+        allowed = "a tag of 1 to 128 letters, digits, _ . - or a sha256 digest"
+        yield Fault(at, "BadTag", f"{shown(value)} is not {allowed}", allowed)

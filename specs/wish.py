@@ -1,0 +1,223 @@
+"""What a person wishes, checked and complete: from manifests and from the seed's bodies (pure).
+
+A wish is built in two steps: everything that is wrong is collected, with a JSON pointer each, and
+only where nothing is wrong the defaults are filled in: the form's ← the module's ← the user's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from specs.faults import Fault
+from specs.metadata import metadata_faults
+from specs.model import (
+    API_VERSION,
+    KIND,
+    Deployment,
+    DeploymentSpec,
+    General,
+    Hardware,
+    Storage,
+    Update,
+)
+from specs.shapes import mapping_at, mapping_faults, refuse
+from specs.texts import near, pointer, shown
+from specs.userconf import GROUPS, VO_FIELD, UserConf, is_module
+from specs.values import Given, Values, read_values, value_faults
+
+SPEC_KEYS: Final = ("module", *GROUPS, "suspend", "update")
+POLICIES: Final = ("safe", "queue")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A complete, checked wish, ready to be stored.
+
+    `spec` carries `SECRET_SET` where a secret is set and "" where none is. `secrets` maps
+    `secret_name(group, key)` to the value; `SECRET_SET` as a value keeps the stored one, an absent
+    name means that there is none.
+    """
+
+    vo: str
+    name: str
+    spec: DeploymentSpec
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def wish_of_manifest(
+    body: object, conf: UserConf, *, vos: Sequence[str], kept: Deployment | None = None
+) -> Wish:
+    """Read a manifest: `{apiVersion, kind, metadata, spec}`.
+
+    `vos` are the caller's. `kept` is the record that the manifest replaces: what a secret said to
+    be kept is kept from, and whose VO stands where none is named.
+
+    Raises `InvalidSpec` with every fault; show them all.
+    """
+    faults = list(_manifest_faults(body))
+    metadata, spec = mapping_at(body, "metadata"), mapping_at(body, "spec")
+    values = read_values(spec, conf, "/spec", module=spec.get("module"))
+    faults += value_faults(spec, values, conf, kept=kept)
+    chosen = [*_named_vo(metadata.get("vo"), "/metadata/vo"), *_chosen_vo(values)]
+    fallback = (kept.vo,) if kept else (values.defaults[VO_FIELD], *_only(vos))
+    vo, vo_faults = _choose_vo(chosen, vos, fallback=fallback, at="/metadata/vo")
+    refuse([*faults, *vo_faults])
+    return Wish(
+        vo=vo,
+        name=metadata["name"],
+        spec=_spec(values, spec, vo=vo),
+        secrets=values.secrets(),
+        labels=dict(metadata.get("labels", {})),
+        annotations=dict(metadata.get("annotations", {})),
+    )
+
+
+def wish_of_conf(conf_body: object, conf: UserConf, *, vos: Sequence[str], name: str) -> Wish:
+    """Read the seed's body `{general, hardware, storage}`; groups and keys are optional.
+
+    Where no VO is given it is the form's, or the first of the caller's `vos`, as the form says.
+
+    Raises `InvalidSpec` with every fault; show them all.
+    """
+    faults = list(mapping_faults(conf_body, tuple(GROUPS), ""))
+    body = conf_body if isinstance(conf_body, Mapping) else {}
+    values = read_values(body, conf, "", module=None)
+    faults += value_faults(body, values, conf, kept=None)
+    fallback = (values.defaults[VO_FIELD], *vos)
+    vo, vo_faults = _choose_vo(_chosen_vo(values), vos, fallback=fallback, at=values.at(VO_FIELD))
+    refuse([*faults, *vo_faults])
+    return Wish(vo=vo, name=name, spec=_spec(values, {}, vo=vo), secrets=values.secrets())
+
+
+def manifest_of(deployment: Deployment) -> dict[str, Any]:
+    """Return the manifest that, applied to this deployment, changes nothing."""
+    metadata: dict[str, Any] = {"name": deployment.name, "vo": deployment.vo}
+    if deployment.labels:
+        metadata["labels"] = dict(deployment.labels)
+    if deployment.annotations:
+        metadata["annotations"] = dict(deployment.annotations)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": metadata,
+        "spec": deployment.spec.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def merge_patch(target: object, patch: object) -> object:
+    """Return `target` with the JSON Merge Patch of RFC 7396 applied; neither is changed."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    # A list of what is left instead of recursion: how deep a patch goes is the sender's choice.
+    left: list[tuple[dict[str, Any], Mapping[str, Any]]] = [(merged, patch)]
+    while left:
+        into, changes = left.pop()
+        for key, change in changes.items():
+            if change is None:
+                into.pop(key, None)
+            elif isinstance(change, Mapping):
+                old = into.get(key)
+                into[key] = dict(old) if isinstance(old, Mapping) else {}
+                left.append((into[key], change))
+            else:
+                into[key] = change
+    return merged
+
+
+def _manifest_faults(body: object) -> Iterator[Fault]:
+    if isinstance(body, Mapping) and "status" in body:
+        yield Fault("/status", "ServerSet", "status is set by the server: leave it out")
+        body = {key: value for key, value in body.items() if key != "status"}
+    keys = ("apiVersion", "kind", "metadata", "spec")
+    yield from mapping_faults(body, keys, "", required=("metadata", "spec"))
+    if not isinstance(body, Mapping):
+        return
+    for key, word in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if body.get(key, word) != word:
+            yield Fault(pointer("", key), "NotAnOption", f"{shown(body[key])} is not {word}", word)
+    if "metadata" in body:
+        yield from metadata_faults(body["metadata"], "/metadata")
+    if "spec" in body:
+        yield from _switch_faults(body["spec"])
+
+
+def _switch_faults(spec: object) -> Iterator[Fault]:
+    """Check what a manifest's spec has beside the groups of the form."""
+    yield from mapping_faults(spec, SPEC_KEYS, "/spec")
+    if not isinstance(spec, Mapping):
+        return
+    module, suspend = spec.get("module"), spec.get("suspend", False)
+    if module is not None and not is_module(module):
+        allowed = "the name of a module: letters, digits, and - _ . between them"
+        yield Fault("/spec/module", "BadModule", f"{shown(module)} is not {allowed}", allowed)
+    if not isinstance(suspend, bool):
+        message = f"must be true or false, not {shown(suspend)}"
+        yield Fault("/spec/suspend", "WrongType", message, "true, false")
+    if "update" not in spec:
+        return
+    yield from mapping_faults(spec["update"], ("policy",), "/spec/update")
+    policy = mapping_at(spec, "update").get("policy", "safe")
+    if policy not in POLICIES:
+        allowed = f"one of {', '.join(POLICIES)}"
+        message = f"{shown(policy)} is not {allowed}"
+        yield Fault("/spec/update/policy", "NotAnOption", message, allowed)
+
+
+def _only(vos: Sequence[str]) -> Sequence[str]:
+    return vos if len(vos) == 1 else ()
+
+
+def _named_vo(vo: object, at: str) -> Sequence[Given]:
+    return () if vo is None else (Given(vo, at),)
+
+
+def _chosen_vo(values: Values) -> Sequence[Given]:
+    """Return the VO of the form's own field; "" there leaves the choice open."""
+    given = values.given.get(VO_FIELD)
+    return (given,) if given and isinstance(given.value, str) and given.value else ()
+
+
+def _choose_vo(
+    chosen: Sequence[Given], vos: Sequence[str], *, fallback: Sequence[str], at: str
+) -> tuple[str, Sequence[Fault]]:
+    """Return the VO and what is wrong with the choice: the caller's, else the first fallback."""
+    allowed = _membership(vos)
+    foreign = [given for given in chosen if given.value not in vos]
+    if foreign:
+        return "", [
+            Fault(given.at, "NotAMember", _not_a_member(given.value, vos), allowed)
+            for given in foreign
+        ]
+    if len({given.value for given in chosen}) > 1:
+        first, second = chosen
+        message = f"{shown(second.value)} is not the VO at {first.at}, {shown(first.value)}"
+        return "", [Fault(second.at, "Contradiction", message, shown(first.value))]
+    for vo in (*(given.value for given in chosen), *fallback):
+        if vo in vos:
+            return vo, []
+    return "", [Fault(at, "Required", f"must say {allowed}", allowed)]
+
+
+def _membership(vos: Sequence[str]) -> str:
+    return f"one of your virtual organizations: {', '.join(vos) or 'you have none'}"
+
+
+def _not_a_member(vo: object, vos: Sequence[str]) -> str:
+    hint = near(vo, vos)
+    return f"{shown(vo)} is not {_membership(vos)}{hint and '; ' + hint}"
+
+
+def _spec(values: Values, switches: Mapping[str, Any], *, vo: str) -> DeploymentSpec:
+    groups = values.groups()
+    groups[VO_FIELD[0]][VO_FIELD[1]] = vo
+    return DeploymentSpec(
+        module=switches.get("module"),
+        general=General(**groups["general"]),
+        hardware=Hardware(**groups["hardware"]),
+        storage=Storage(**groups["storage"]),
+        suspend=switches.get("suspend", False),
+        update=Update(**switches.get("update", {})),
+    )

@@ -1,0 +1,237 @@
+"""Measure everything, print a table, write JSON: `make bench [OUT=file.json] [QUICK=1]`."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nomad
+import requests
+
+from reconciler.render import render
+from reconciler.runtime import Runtime
+from tests.bench.figures import Figure, table, write_json
+from tests.bench.site import fill, open_site
+from tests.real import DevAgent, a_free_port, find_nomad, wait_until
+
+ROOT = Path(__file__).parents[2]
+THREADS = (4, 8, 16)
+
+
+class WireCount:
+    """Counts the HTTP requests that this process sends, by method and path's first words."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._send = requests.Session.send
+
+    def __enter__(self) -> "WireCount":
+        send, calls = self._send, self.calls
+
+        def counted(session: requests.Session, request: requests.PreparedRequest, **kw: object):  # type: ignore[no-untyped-def]
+            calls.append(f"{request.method} {request.path_url.split('?')[0]}")
+            return send(session, request, **kw)  # type: ignore[arg-type]
+
+        requests.Session.send = counted  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        requests.Session.send = self._send  # type: ignore[method-assign]
+
+
+def main() -> int:
+    """Run every figure; 0 when all ran."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    rounds = 1 if options.quick else 3
+    with tempfile.TemporaryDirectory() as folder:
+        figures = []
+        if find_nomad() is None:
+            print("no `nomad` on PATH: figures that need it are left out", flush=True)
+        else:
+            with DevAgent(Path(folder) / "agent") as agent:
+                agent.refuse_work()
+                print(f"on a real {agent.version} of this run's own", flush=True)
+                figures += converge(Path(folder), agent, 200 if options.quick else 500, rounds)
+            for count in (100, 1000) if options.quick else (100, 1000, 5000):
+                with DevAgent(Path(folder) / f"agent-{count}") as agent:
+                    agent.refuse_work()
+                    figures += quiet_pass(Path(folder) / f"quiet-{count}", agent, count)
+        figures += status_rate(Path(folder) / "status", rounds)
+    print(table(figures))
+    if options.out:
+        write_json(figures, options.out)
+    return 0
+
+
+def converge(folder: Path, agent: DevAgent, count: int, rounds: int) -> list[Figure]:
+    """New specs to registered jobs, a second; the floor registers the same jobs, prepared."""
+    ours, floors = [], []
+    for number in range(rounds):
+        home = folder / f"converge-{number}"
+        home.mkdir()
+        with open_site(home, agent.address) as runtime:
+            uids = fill(runtime, count, prefix=f"r{number}")
+            jobs = [_prepared(runtime, uid) for uid in uids]
+            # The bare client goes first in one round and second in the next.
+            if number % 2:
+                ours.append(_converged_rate(runtime, count))
+            floors.append(max(_bare_rate(agent, jobs, threads) for threads in THREADS))
+            if not number % 2:
+                ours.append(_converged_rate(runtime, count))
+            tell(f"round {number}: {ours[-1]:.0f} specs/s, bare client {floors[-1]:.0f}/s")
+    name = f"converge {count} new specs"
+    return [Figure(name, "specs/s", tuple(ours), tuple(floors), goal="≥ 0.80")]
+
+
+def _prepared(runtime: Runtime, uid: str) -> dict[str, object]:
+    deployment = runtime.store.get(uid)
+    assert deployment is not None
+    return dict(render(deployment, runtime.template(), runtime.reconciler.site).job)
+
+
+def _bare_rate(agent: DevAgent, jobs: list[dict[str, object]], threads: int) -> float:
+    batch = [{**job, "ID": str(uuid.uuid4())} for job in jobs]
+    here = threading.local()
+
+    def register(job: dict[str, object]) -> None:
+        if not hasattr(here, "client"):
+            here.client = nomad.Nomad(address=agent.address, namespace=job["Namespace"], timeout=60)
+        here.client.jobs.register_job({"Job": job, "EnforceIndex": True, "JobModifyIndex": 0})
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(register, batch))
+    rate = len(batch) / (time.monotonic() - began)
+    _purge(agent, [str(job["ID"]) for job in batch], str(jobs[0]["Namespace"]))
+    return rate
+
+
+def _purge(agent: DevAgent, ids: list[str], namespace: str) -> None:
+    def purge(job_id: str) -> None:
+        options = {"purge": "true", "namespace": namespace}
+        requests.delete(f"{agent.address}/v1/job/{job_id}", params=options, timeout=60)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(purge, ids))
+
+
+def _converged_rate(runtime: Runtime, count: int) -> float:
+    began = time.monotonic()
+    runtime.start()
+    wait_until(lambda: _applied(runtime) >= count, within_s=300, every_s=0.02)
+    return count / (time.monotonic() - began)
+
+
+def _applied(runtime: Runtime) -> int:
+    return sum(head.applied_index > 0 for head in runtime.store.heads())
+
+
+def quiet_pass(home: Path, agent: DevAgent, count: int) -> list[Figure]:
+    """A full pass with nothing to do: seconds beside one list read and decoded, and its calls."""
+    home.mkdir()
+    with open_site(home, agent.address) as runtime:
+        fill(runtime, count, prefix="q")
+        runtime.start()
+        wait_until(lambda: _settled(runtime, count), within_s=600, every_s=0.2)
+        wait_until(lambda: runtime.resync.run_once() == 0, within_s=120, every_s=1)
+        with WireCount() as wire:
+            passes = [_seconds(runtime.resync.run_once) for _ in range(5)]
+        calls = len(wire.calls) / 5
+        floors = [_seconds(runtime.cluster.list_jobs) for _ in range(5)]
+        tell(f"quiet pass at {count}: calls {sorted(set(wire.calls))}, {calls:g} each")
+    name = f"pass with nothing to do, {count} deployments"
+    return [
+        Figure(name, "s", tuple(passes), tuple(floors), goal="≤ 2"),
+        Figure(f"{name}: calls", "calls", (calls,), goal="ceil(N/page)+1 per namespace"),
+    ]
+
+
+def _settled(runtime: Runtime, count: int) -> bool:
+    state = runtime.queue.state()
+    return _applied(runtime) >= count and not (state.waiting or state.working or state.delayed)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.monotonic()
+    run()
+    return time.monotonic() - began
+
+
+def status_rate(home: Path, rounds: int) -> list[Figure]:
+    """`GET …/status` a second, beside an empty FastAPI route on the same kind of server."""
+    home.mkdir()
+    port, empty_port = a_free_port(), a_free_port()
+    environ = {**os.environ, "AI4PAPI_AUTH": "local", "AI4PAPI_LOCAL_TOKEN": "bench-token-bench"}
+    environ |= {"AI4PAPI_STORE_URL": f"sqlite:///{home}/ai4papi.db", "AI4PAPI_CLUSTER": "simulated"}
+    server = [sys.executable, "-m", "api.serve", "--host", "127.0.0.1", "--port", str(port)]
+    empty = [sys.executable, "-m", "tests.bench.empty", str(empty_port)]
+    with OwnProcess(server, environ), OwnProcess(empty, environ):
+        base = f"http://127.0.0.1:{port}"
+        wait_until(lambda: _answers(f"{base}/readyz"), within_s=60)
+        wait_until(lambda: _answers(f"http://127.0.0.1:{empty_port}/"), within_s=60)
+        manifest = {"apiVersion": "ai4papi/v1", "kind": "Deployment"}
+        manifest |= {"metadata": {"name": "bench"}, "spec": {}}
+        headers = {"Authorization": "Bearer bench-token-bench"}
+        requests.put(f"{base}/v1/specs/bench", json=manifest, headers=headers, timeout=10)
+        wait_until(lambda: _running(base, headers), within_s=60)
+        ours, floors = [], []
+        for _ in range(rounds):
+            floors.append(_load(empty_port, "/"))
+            ours.append(_load(port, "/v1/specs/bench/status"))
+    return [Figure("GET …/status", "requests/s", tuple(ours), tuple(floors), goal="≥ 0.5")]
+
+
+def _load(port: int, path: str) -> float:
+    command = [sys.executable, "-m", "tests.bench.load", "127.0.0.1", str(port), path]
+    run = subprocess.run(
+        [*command, "bench-token-bench", "4"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return float(json.loads(run.stdout))
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def _running(base: str, headers: dict[str, str]) -> bool:
+    answer = requests.get(f"{base}/v1/specs/bench/status", headers=headers, timeout=5)
+    return bool(answer.ok and answer.json()["phase"] == "Running")
+
+
+class OwnProcess:
+    """A process of this run's own, ended with it."""
+
+    def __init__(self, command: list[str], environ: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+
+def tell(text: str) -> None:
+    """Say how far it is."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

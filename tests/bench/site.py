@@ -1,0 +1,46 @@
+"""A private site for measuring: settings, specs and a runtime on one Nomad, nothing shared."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from reconciler.runtime import Runtime, open_runtime
+from reconciler.settings import load_settings
+from specs.model import Owner
+from specs.userconf import UserConf, read_userconf
+from specs.wish import Wish, wish_of_conf
+
+OWNER: Final = Owner("local", "local")
+VO: Final = "vo.ai4eosc.eu"
+
+
+@contextmanager
+def open_site(folder: Path, address: str | None) -> Iterator[Runtime]:
+    """Open a runtime of its own in `folder`; `address` None: on the embedded simulator."""
+    environ = {"PATH": os.environ["PATH"], "AI4PAPI_AUTH": "local", "AI4PAPI_RESYNC_S": "86400"}
+    environ["AI4PAPI_STORE_URL"] = f"sqlite:///{folder}/ai4papi.db"
+    if address is not None:
+        environ["NOMAD_ADDR"] = address
+    runtime = open_runtime(load_settings(environ))
+    try:
+        yield runtime
+    finally:
+        runtime.stop()
+
+
+def fill(runtime: Runtime, count: int, *, prefix: str) -> list[str]:
+    """Store `count` specs; return their ids."""
+    conf = read_userconf(runtime.settings.userconf)
+    return [_create(runtime, a_wish(conf, f"{prefix}-{number}")) for number in range(count)]
+
+
+def a_wish(conf: UserConf, name: str) -> Wish:
+    """Return the wish of a plain deployment."""
+    return wish_of_conf({"general": {"title": name}}, conf, vos=[VO], name=name)
+
+
+def _create(runtime: Runtime, wish: Wish) -> str:
+    record, _ = runtime.store.create(wish, owner=OWNER, owner_name="Local", source={"type": "api"})
+    return record.uid

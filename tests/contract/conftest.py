@@ -1,0 +1,116 @@
+"""The doors that the cluster contract is run through."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.cluster.nomad import NomadCluster
+from reconciler.cluster.simulator.cluster import SimulatedCluster
+from reconciler.cluster.simulator.http import serve
+from reconciler.cluster.simulator.nodes import node
+from reconciler.cluster.simulator.state import SimulatedNomad
+from reconciler.settings import NomadSettings
+from tests.contract.doors import DEVICE, Case, Door
+from tests.real import NAMESPACES, DevAgent, find_nomad
+
+DEVICE_PLUGIN = "nomad-device-example"
+"""Nomad's own example of a device plugin: the files of a folder are devices `nomad/file/mock`."""
+
+DEVICE_CONFIG = """
+plugin "{plugin}" {{
+  config {{
+    dir            = "{devices}"
+    list_period    = "200ms"
+    unhealthy_perm = "-rwxrwxrwx"
+  }}
+}}
+"""
+
+NODE = "simulated-node"
+DOORS = ("simulated", "http", pytest.param("nomad", marks=pytest.mark.nomad))
+
+
+@pytest.fixture(params=DOORS)
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    """One test's hands on one door."""
+    case = Case(request.getfixturevalue(f"{request.param}_door"))
+    yield case
+    case.clean()
+
+
+@pytest.fixture(scope="session")
+def simulated_door() -> Door:
+    """The simulator, called in process."""
+    nomad = _simulated()
+    return Door(
+        cluster=SimulatedCluster(nomad, NAMESPACES),
+        stop_allocation=nomad.machines.stop_allocation,
+        add_device=lambda: nomad.machines.put_node(_node(devices=2)),
+    )
+
+
+@pytest.fixture(scope="session")
+def http_door() -> Iterator[Door]:
+    """The simulator behind its HTTP door, called by the real adapter."""
+    nomad = _simulated()
+    with closing(serve(nomad)) as served:
+        yield Door(
+            cluster=NomadCluster(NomadSettings(address=served.address), NAMESPACES),
+            stop_allocation=nomad.machines.stop_allocation,
+            add_device=lambda: nomad.machines.put_node(_node(devices=2)),
+            address=served.address,
+        )
+
+
+def _simulated() -> SimulatedNomad:
+    nomad = SimulatedNomad(nodes=[_node(devices=1)])
+    for namespace in NAMESPACES:
+        nomad.put_namespace(namespace)
+    return nomad
+
+
+def _node(*, devices: int) -> dict[str, Any]:
+    return node(NODE, cores=400, memory_mb=4_000_000, disk_mb=2_000_000, gpus={DEVICE: devices})
+
+
+@pytest.fixture(scope="session")
+def nomad_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A real Nomad of this run's own."""
+    nomad = find_nomad()
+    if nomad is None:
+        pytest.skip("no `nomad` program on PATH or in NOMAD_BIN: the contract was not tried on it")
+    home = tmp_path_factory.mktemp("nomad")
+    devices = home / "devices"
+    devices.mkdir()
+    (devices / "first").touch(mode=0o644)
+    plugin = _device_plugin(nomad)
+    more = DEVICE_CONFIG.format(plugin=plugin.name, devices=devices) if plugin else ""
+    try:
+        with DevAgent(home, more=more, plugins=plugin and plugin.parent) as agent:
+            yield Door(
+                cluster=NomadCluster(NomadSettings(address=agent.address), NAMESPACES),
+                stop_allocation=lambda id_: agent.call("POST", f"/v1/allocation/{id_}/stop"),
+                add_device=(devices / "second").touch if plugin else None,
+                address=agent.address,
+            )
+    finally:
+        _unmount(home)
+
+
+def _unmount(home: Path) -> None:
+    """Take down what the agent mounted for its tasks: it leaves the last of them behind."""
+    mounts = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+    for mount in mounts:
+        if mount.startswith(f"{home}/"):
+            subprocess.run(["umount", mount], check=True)
+
+
+def _device_plugin(nomad: str) -> Path | None:
+    beside = Path(nomad).resolve().parent.parent / "plugins" / DEVICE_PLUGIN
+    plugin = Path(os.environ.get("AI4PAPI_TEST_DEVICE_PLUGIN", beside))
+    return plugin if plugin.is_file() else None

@@ -1,0 +1,649 @@
+"""What a Nomad does, asserted alike on the real one and on the simulator.
+
+Every measured fact that the loop relies on is a case here. Cases in terms of the protocol run on
+three doors; those on the wire (status, text, headers) on the two that have one.
+"""
+
+import threading
+from copy import deepcopy
+
+import pytest
+
+from reconciler.errors import ClusterForbidden, JobConflict, JobRejected
+from reconciler.jobs import Allocation, Evaluation, Job, JobGone, JobRef, Registered
+from tests.contract.conftest import DOORS
+from tests.contract.doors import (
+    DEVICE,
+    NO_SUCH_DEVICE,
+    Case,
+    group_of,
+    quoted,
+    ref_of,
+    task_of,
+    watching,
+)
+
+on_the_wire = pytest.mark.parametrize("case", DOORS[1:], indirect=True)
+
+
+# Registering
+
+
+def test_index_0_creates_and_a_second_time_it_is_a_conflict(case: Case):
+    """`EnforceIndex: true, JobModifyIndex: 0` creates; a second time it is refused."""
+    job = case.a_job()
+    created = case.register(job)
+    assert created.index == case.read(job)["JobModifyIndex"]
+    assert created.eval_id
+    with pytest.raises(JobConflict, match="Enforcing job modify index 0: job already exists"):
+        case.register(job)
+
+
+def test_a_stopped_job_counts_as_existing(case: Case):
+    """Index 0 means that there is no such job, not that it is stopped."""
+    job = case.a_job(count=0)
+    case.register(job)
+    case.cluster.stop_job(ref_of(job))
+    with pytest.raises(JobConflict, match="already exists"):
+        case.register(job)
+
+
+@pytest.mark.parametrize("index", [1, 10**9])
+def test_a_wrong_index_is_a_conflict_and_changes_nothing(case: Case, index):
+    """Never overwrite: a register at another index than the job's is refused."""
+    job = case.a_job(count=0)
+    case.register(job)
+    before = case.read(job)
+    with pytest.raises(JobConflict, match=f"Enforcing job modify index {index}: .*conflicting"):
+        case.register({**job, "Priority": 70}, if_index=index)
+    assert case.read(job) == before
+
+
+def test_an_index_for_a_job_that_is_not_there_is_a_conflict(case: Case):
+    """What was purged meanwhile is not made again by a late write."""
+    with pytest.raises(JobConflict, match="does not exist"):
+        case.register(case.a_job(), if_index=5)
+
+
+@on_the_wire
+def test_a_lost_compare_and_set_answers_500_with_text(case: Case):
+    """A second time it answers 500 `Enforcing job modify index 0: job already exists`."""
+    body = {"Job": case.a_job(count=0), "EnforceIndex": True, "JobModifyIndex": 0}
+    assert case.wire("POST", "jobs", body).status_code == 200
+    refused = case.wire("POST", "jobs", body)
+    assert refused.status_code == 500
+    assert refused.text == "Enforcing job modify index 0: job already exists"
+
+
+@on_the_wire
+def test_the_index_without_the_flag_enforces_nothing(case: Case):
+    """The index alone, without the flag, enforces nothing."""
+    job = case.a_job(count=0)
+    for priority in (50, 60):
+        body = {"Job": {**job, "Priority": priority}, "JobModifyIndex": 0}
+        assert case.wire("POST", "jobs", body).status_code == 200
+    assert case.read(job)["Priority"] == 60
+
+
+def test_registering_an_unchanged_job_keeps_version_and_index(case: Case):
+    """An unchanged job keeps version and `JobModifyIndex`; our answer says the job's own."""
+    job, index, _ = case.standing()
+    again = case.register(job, if_index=index)
+    kept = case.read(job)
+    assert (kept["Version"], kept["JobModifyIndex"]) == (0, index)
+    assert again.index == index
+    assert again.eval_id
+
+
+@on_the_wire
+def test_the_answer_to_an_unchanged_register_is_not_the_jobs_index(case: Case):
+    """It writes an evaluation, and the answer's `JobModifyIndex` is the job's `ModifyIndex`."""
+    job, index, _ = case.standing()
+    moved = case.read(job)["ModifyIndex"]
+    assert moved > index
+    answer = case.wire("POST", "jobs", {"Job": job}).json()
+    assert answer["JobModifyIndex"] == moved
+    assert answer["EvalCreateIndex"] == answer["Index"] > moved
+
+
+@pytest.mark.parametrize(
+    ("change", "effect"),
+    [
+        (lambda job: None, "none"),
+        (lambda job: job["Meta"].update(owner="bob"), "restarts"),
+        (lambda job: group_of(job).update(Meta={"a": "b"}), "restarts"),
+        (lambda job: task_of(job).update(Meta={"a": "b"}), "restarts"),
+        (lambda job: task_of(job)["Resources"].update(MemoryMB=20), "restarts"),
+        (lambda job: job.update(UI={"Description": "a title"}), "in place"),
+        (lambda job: job.update(Priority=60), "in place"),
+        (lambda job: group_of(job).update(Count=2), "in place"),
+    ],
+    ids=["nothing", "job meta", "group meta", "task meta", "memory", "ui", "priority", "count"],
+)
+def test_a_plan_says_what_a_change_does_to_running_work(case: Case, change, effect):
+    """Changed meta of job, group or task: `DestructiveUpdate`; `UI`, priority: `InPlaceUpdate`."""
+    job, index, _ = case.standing()
+    changed = deepcopy(job)
+    change(changed)
+    verdict = case.cluster.plan_job(changed)
+    assert (verdict.effect, verdict.index, verdict.fits) == (effect, index, True)
+    assert (verdict.diff["Type"] == "None") is (effect == "none")
+
+
+@on_the_wire
+def test_a_plan_counts_what_would_be_placed(case: Case):
+    """A raised count plans `InPlaceUpdate` and `Place`."""
+    job, _, _ = case.standing()
+    group_of(job)["Count"] = 2
+    body = {"Job": job, "Diff": True}
+    plan = case.wire("POST", f"job/{quoted(job)}/plan", body).json()
+    updates = plan["Annotations"]["DesiredTGUpdates"]["usergroup"]
+    assert (updates["InPlaceUpdate"], updates["Place"], updates["DestructiveUpdate"]) == (1, 1, 0)
+
+
+def test_a_plan_of_a_new_job_creates_and_leaves_nothing_behind(case: Case):
+    """Index 0 is "no such job"; planning writes none."""
+    job = case.a_job()
+    verdict = case.cluster.plan_job(job)
+    assert (verdict.effect, verdict.index, verdict.fits) == ("creates", 0, True)
+    assert case.cluster.read_job(ref_of(job)) is None
+
+
+def test_a_device_that_no_node_has_is_a_restart_that_does_not_fit(case: Case):
+    """`DestructiveUpdate` and `ConstraintFiltered {"missing devices": 1}`."""
+    job, _, _ = case.standing()
+    task_of(job)["Resources"]["Devices"] = [{"Name": NO_SUCH_DEVICE, "Count": 1}]
+    verdict = case.cluster.plan_job(job)
+    assert verdict.effect == "restarts"
+    assert [dict(f.constraint_filtered) for f in verdict.failures] == [{"missing devices": 1}]
+
+
+def _ask_for_a_device(job):
+    task_of(job)["Resources"]["Devices"] = [{"Name": NO_SUCH_DEVICE, "Count": 1}]
+
+
+def _ask_for_all_memory(job):
+    task_of(job)["Resources"]["MemoryMB"] = 10**9
+
+
+@pytest.mark.parametrize("grow", [_ask_for_a_device, _ask_for_all_memory], ids=["device", "memory"])
+def test_what_can_not_be_placed_keeps_the_old_work_until_it_ends_and_then_nothing(case: Case, grow):
+    """The old allocation goes on and an evaluation is blocked; when the old one ends, nothing
+    comes back: the job exists only in the version that can't be placed."""
+    job, index, old = case.running()
+    grow(job)
+    with watching(case.cluster) as watch:
+        case.register(job, if_index=index)
+        watch.until(lambda: case.blocked(job))
+        assert [a.id for a in case.allocations(job) if not a.terminal] == [old.id]
+        case.door.stop_allocation(old.id)
+        watch.until(lambda: case.allocation(job, "complete"))
+        watch.change(
+            Evaluation,
+            lambda e: (e.ref, e.triggered_by, e.status) == (ref_of(job), "alloc-stop", "complete"),
+        )
+    assert [a.id for a in case.allocations(job)] == [old.id]
+    assert case.blocked(job)
+
+
+def test_what_did_not_fit_replaces_the_old_work_when_it_fits(case: Case):
+    """An evaluation is blocked and replaces the old allocation when it fits."""
+    job, index, old = case.running()
+    _ask_for_all_memory(job)
+    with watching(case.cluster) as watch:
+        stuck = case.register(job, if_index=index).index
+        watch.until(lambda: case.blocked(job))
+        task_of(job)["Resources"]["MemoryMB"] = 30
+        case.register(job, if_index=stuck)
+        new = watch.until(
+            lambda: case.allocation(job, "running") if case.allocation(job, "complete") else None
+        )
+    assert new.id != old.id
+    assert case.blocked(job) is None
+
+
+def test_a_taken_device_is_exhausted_and_one_that_appears_is_used(case: Case):
+    """All taken: `DimensionExhausted {"devices: no devices match request": 1}`; one that appears
+    later unblocks the evaluation and the job is placed without our doing."""
+    if case.door.add_device is None:
+        pytest.skip("this Nomad has no device plugin (AI4PAPI_TEST_DEVICE_PLUGIN)")
+    with watching(case.cluster) as watch:
+        watch.until(lambda: any(DEVICE in n.devices for n in case.cluster.list_nodes().items))
+    case.running(device=DEVICE)
+    waiting = case.a_job(device=DEVICE)
+    with watching(case.cluster) as watch:
+        case.register(waiting)
+        blocked = watch.until(lambda: case.blocked(waiting))
+        assert [dict(f.dimension_exhausted) for f in blocked.failures] == [
+            {"devices: no devices match request": 1}
+        ]
+        case.door.add_device()
+        assert watch.until(lambda: case.allocation(waiting, "running"))
+    assert case.blocked(waiting) is None
+
+
+def test_a_stop_bumps_version_and_index_and_a_register_starts_it_again(case: Case):
+    """A stopped job stays with `Stop: true, Status: dead`; a register starts it again."""
+    job, index, old = case.running()
+    with watching(case.cluster) as watch:
+        stopped = case.cluster.stop_job(ref_of(job))
+        watch.until(lambda: case.read(job)["Status"] == "dead")
+        watch.until(lambda: case.allocation(job, "complete"))
+        kept = case.read(job)
+        assert (kept["Stop"], kept["Version"], kept["JobModifyIndex"]) == (True, 1, stopped.index)
+        assert stopped.index > index
+        case.register(job, if_index=stopped.index)
+        assert watch.until(lambda: case.allocation(job, "running")).id != old.id
+    assert case.read(job)["Stop"] is False
+
+
+def test_stopping_or_purging_what_is_not_there_is_fine(case: Case):
+    """Purge of a missing job answers 200 with zeroes."""
+    missing = ref_of(case.a_job())
+    assert case.cluster.stop_job(missing) == Registered(0, "")
+    assert case.cluster.purge_job(missing) == Registered(0, "")
+
+
+@on_the_wire
+def test_a_purge_of_what_is_not_there_answers_200_with_zeroes(case: Case):
+    """Purge of a missing job answers 200 with zeroes."""
+    answer = case.wire("DELETE", f"job/{quoted(case.a_job())}", purge="true")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["JobModifyIndex"], told["EvalCreateIndex"], told["EvalID"]) == (0, 0, "")
+
+
+@on_the_wire
+def test_a_namespace_that_is_not_there_looks_like_an_empty_one(case: Case):
+    """404 "job not found" and an empty list, in a namespace that does not exist."""
+    nowhere = {"namespace": "no-such-namespace"}
+    read = case.wire("GET", f"job/{quoted(case.a_job())}", **nowhere)
+    assert (read.status_code, read.text) == (404, "job not found")
+    listed = case.wire("GET", "jobs", **nowhere)
+    assert (listed.status_code, listed.json()) == (200, [])
+    asked = case.wire("GET", "namespace/no-such-namespace")
+    assert (asked.status_code, asked.text) == (404, "Namespace not found")
+
+
+def test_a_stopped_job_may_be_stopped_again_and_a_purged_one_is_gone(case: Case):
+    """Every step of a deletion may be repeated."""
+    job = case.a_job(count=0)
+    case.register(job)
+    case.cluster.stop_job(ref_of(job))
+    again = case.cluster.stop_job(ref_of(job))
+    assert case.read(job)["JobModifyIndex"] == again.index
+    assert case.cluster.purge_job(ref_of(job)).index > again.index
+    assert case.cluster.read_job(ref_of(job)) is None
+
+
+@on_the_wire
+def test_a_scale_is_refused_while_a_rollout_is_active(case: Case):
+    """Scale is refused (400) while a Nomad rollout is active."""
+    job, _, _ = case.running()
+    body = {"Count": 2, "Target": {"Group": "usergroup"}}
+    refused = case.wire("POST", f"job/{quoted(job)}/scale", body)
+    assert refused.status_code == 400
+    assert "job scaling blocked due to active deployment" in refused.text
+
+
+ODD_IDS = ["a/b-{}", "a\nb-{}", "é-ß-{}", "{}-" + "x" * 200]
+
+
+@pytest.mark.parametrize("odd", ODD_IDS, ids=["slash", "newline", "letters", "long"])
+def test_odd_ids_are_accepted_and_reach_the_job_they_name(case: Case, odd):
+    """Ids with `/`, with a newline, of 200 characters and with non-ASCII letters are accepted."""
+    job = case.a_job(count=0)
+    job["ID"] = odd.format(job["ID"])
+    case.register(job)
+    assert case.read(job)["ID"] == job["ID"]
+    assert case.cluster.plan_job(job).effect == "none"
+    assert case.cluster.stop_job(ref_of(job)).index
+
+
+def test_an_id_with_a_space_is_rejected(case: Case):
+    """Job ids with a space are refused (500, text)."""
+    job = case.a_job(job_id="a b")
+    for refused in (lambda: case.register(job), lambda: case.cluster.plan_job(job)):
+        with pytest.raises(JobRejected, match="Job ID contains a space"):
+            refused()
+
+
+@on_the_wire
+def test_a_bad_job_answers_500_and_only_validation_tells(case: Case):
+    """Invalid jobs answer 500 with text, as conflicts and faults do; validate answers 200."""
+    job = case.a_job(job_id="a b")
+    refused = case.wire("POST", "jobs", {"Job": job})
+    assert (refused.status_code, "Job ID contains a space" in refused.text) == (500, True)
+    judged = case.wire("POST", "validate/job", {"Job": job})
+    assert judged.status_code == 200
+    assert "Job ID contains a space" in judged.json()["Error"]
+    assert case.wire("POST", "validate/job", {"Job": case.a_job()}).json()["Error"] == ""
+
+
+def test_a_disk_below_the_tasks_logs_is_rejected(case: Case):
+    """`log storage (100 MB) must be less than requested disk capacity`."""
+    job = case.a_job(disk_mb=50, log_mb=100)
+    words = r"log storage \(100 MB\) must be less than requested disk capacity \(50 MB\)"
+    for refused in (lambda: case.register(job), lambda: case.cluster.plan_job(job)):
+        with pytest.raises(JobRejected, match=words):
+            refused()
+    assert case.cluster.read_job(ref_of(job)) is None
+
+
+def test_nomad_fills_in_what_was_not_said(case: Case):
+    """Default reschedule is unlimited, restart 2 in 30 min; dozens of defaults are filled in."""
+    job = case.a_job(count=0)
+    case.register(job)
+    group = group_of(case.read(job))
+    minute_ns = 60 * 10**9
+    assert group["ReschedulePolicy"]["Unlimited"] is True
+    assert (group["RestartPolicy"]["Attempts"], group["RestartPolicy"]["Interval"]) == (
+        2,
+        30 * minute_ns,
+    )
+    assert len(group) - len(group_of(job)) > 10
+
+
+# Reading
+
+
+@on_the_wire
+def test_one_list_is_the_whole_picture(case: Case):
+    """`GET /v1/jobs?meta=true` carries everything that a resync compares."""
+    job, index, _ = case.standing()
+    answer = case.wire("GET", "jobs", meta="true", prefix=job["ID"])
+    (stub,) = answer.json()
+    assert {"ID", "Stop", "Status", "JobModifyIndex", "ModifyIndex", "Meta", "JobSummary"} <= set(
+        stub
+    )
+    assert (stub["Meta"], stub["JobModifyIndex"]) == (job["Meta"], index)
+    assert int(answer.headers["X-Nomad-Index"]) >= index
+
+
+@on_the_wire
+def test_lists_come_in_pages_over_all_namespaces(case: Case):
+    """`namespace=*`, `filter` over the full job, `per_page`/`next_token` (`X-Nomad-Nexttoken`)."""
+    jobs = [case.a_job(count=0), case.a_job(count=0), case.a_job(count=0, namespace="imagine")]
+    before = {job.ref for job in case.cluster.list_jobs().items}
+    for job in jobs:
+        case.register(job)
+    case.register(case.a_job(count=0, Meta=None))
+    query = {"namespace": "*", "per_page": 1, "filter": 'Meta.managed_by == "ai4papi"'}
+    seen, token = set(), ""
+    while token is not None:
+        answer = case.wire("GET", "jobs", **query, next_token=token)
+        assert len(answer.json()) == 1
+        seen |= {(stub["Namespace"], stub["ID"]) for stub in answer.json()}
+        token = answer.headers.get("X-Nomad-Nexttoken")
+    assert seen - before == {ref_of(job) for job in jobs}
+
+
+def test_foreign_jobs_are_left_out_of_the_list_of_jobs(case: Case):
+    """Only what carries our marker is listed, in all namespaces of ours; stopped ones too."""
+    ours = [case.a_job(count=0), case.a_job(count=0, namespace="imagine")]
+    before = {job.ref for job in case.cluster.list_jobs().items}
+    for job in ours:
+        case.register(job)
+    for meta in (None, {}, {"managed_by": "somebody"}, {"Managed_By": "ai4papi"}):
+        case.register(case.a_job(count=0, Meta=meta))
+    stopped = case.cluster.stop_job(ref_of(ours[0])).index
+    listing = case.cluster.list_jobs()
+    found = {job.ref: job for job in listing.items}
+    assert set(found) - before == {ref_of(job) for job in ours}
+    first = found[ref_of(ours[0])]
+    assert (first.stopped, first.job_modify_index, first.managed) == (True, stopped, True)
+    assert listing.index >= stopped
+
+
+def test_a_list_tells_of_an_allocation_what_the_stream_tells(case: Case):
+    """Both are read into the same values, except the job version, which only the list has."""
+    job = case.a_job(ports=("deepaas",))
+    with watching(case.cluster) as watch:
+        case.register(job)
+        told = watch.change(
+            Allocation, lambda a: (a.ref, a.client_status) == (ref_of(job), "running")
+        )
+    listed = case.allocation(job, "running")
+    assert listed is not None
+    assert (listed.id, listed.ports, listed.node_id) == (told.id, told.ports, told.node_id)
+    assert listed.job_version == 0
+    assert [(t.name, t.state) for t in listed.tasks] == [("usertask", "running")]
+
+
+def test_a_missing_namespace_is_never_taken_for_absence(case: Case):
+    """404 "job not found" in a namespace that does not exist must not read as absence."""
+    nowhere = JobRef("no-such-namespace", "x")
+    for call in (
+        lambda: case.cluster.read_job(nowhere),
+        lambda: case.cluster.stop_job(nowhere),
+        lambda: case.cluster.purge_job(nowhere),
+        lambda: case.cluster.read_variable(nowhere),
+        lambda: case.cluster.register_job(
+            case.a_job() | {"Namespace": nowhere.namespace}, if_index=0
+        ),
+    ):
+        with pytest.raises(ClusterForbidden, match="amespace"):
+            call()
+
+
+# Following
+
+
+def test_the_stream_begins_with_a_heartbeat_and_ends_when_it_is_told(case: Case):
+    """Heartbeats are `{}` lines, the first at once."""
+    stop = threading.Event()
+    stream = case.cluster.changes(after=case.cluster.list_jobs().index, stop=stop)
+    assert next(stream).changes == ()
+    threading.Timer(0.1, stop.set).start()
+    for _ in stream:
+        pass
+
+
+def test_the_stream_tells_of_a_job_from_its_creation_to_its_purge(case: Case):
+    """A stop carries the stopped job, a purge says that it is gone."""
+    job = case.a_job()
+    with watching(case.cluster) as watch:
+        created = case.register(job).index
+        told = watch.change(Job, lambda j: j.ref == ref_of(job))
+        assert (told.job_modify_index, told.stopped, told.managed) == (created, False, True)
+        watch.until(lambda: case.allocation(job, "running"))
+        stopped = case.cluster.stop_job(ref_of(job)).index
+        told = watch.change(Job, lambda j: j.ref == ref_of(job) and j.stopped)
+        assert told.job_modify_index == stopped
+        purged = case.cluster.purge_job(ref_of(job)).index
+        assert watch.change(JobGone, lambda j: j.ref == ref_of(job)) == JobGone(ref_of(job), purged)
+
+
+def test_a_running_job_is_purged_in_one_step(case: Case):
+    """The stream says that it is gone, not that it stopped."""
+    job, _, _ = case.running()
+    with watching(case.cluster) as watch:
+        purged = case.cluster.purge_job(ref_of(job)).index
+        assert watch.change(JobGone, lambda j: j.ref == ref_of(job)).modify_index == purged
+        watch.until(lambda: all(a.terminal for a in case.allocations(job)))
+
+
+def test_a_task_that_ends_badly_says_so(case: Case):
+    """Exit code and Nomad's own word arrive with the allocation."""
+    job = case.a_job(config={"run_for": "10ms", "exit_code": 3})
+    group_of(job)["RestartPolicy"] = {"Attempts": 0, "Mode": "fail"}
+    group_of(job)["ReschedulePolicy"] = {"Attempts": 0, "Unlimited": False}
+    with watching(case.cluster) as watch:
+        case.register(job)
+        failed = watch.until(lambda: case.allocation(job, "failed"))
+    (task,) = failed.tasks
+    assert (task.state, task.failed) == ("dead", True)
+    assert [(e.exit_code, e.message) for e in task.events if e.type == "Terminated"] == [
+        (3, "Exit Code: 3")
+    ]
+
+
+# Values that must arrive as they were typed
+
+TEMPLATE = """{{ with nomadVar (print "nomad/jobs/" (env "NOMAD_JOB_ID")) }}\
+{{ range .Tuples }}{{ .K }}={{ .V | toJSON }}
+{{ end }}{{ end }}"""
+NASTY = {"password": "\"${attr.x} %{if} {{ x }} $HOME'", "two_lines": "a\nb"}
+
+
+def _with_template(case: Case):
+    job = case.a_job()
+    task_of(job)["Templates"] = [
+        {
+            "EmbeddedTmpl": TEMPLATE,
+            "DestPath": "secrets/ai4papi.env",
+            "Envvars": True,
+            "ChangeMode": "restart",
+            "Splay": 0,
+            # By default Nomad lets five seconds pass to see whether more changes.
+            "Wait": {"Min": 10_000_000, "Max": 100_000_000},
+        }
+    ]
+    return job
+
+
+def test_a_variable_keeps_what_was_typed(case: Case):
+    """What a person typed comes back byte for byte."""
+    ref = ref_of(case.a_job())
+    index = case.cluster.put_variable(ref, NASTY, if_index=0)
+    assert case.cluster.read_variable(ref) == (NASTY, index)
+
+
+def test_a_variable_is_written_only_at_the_index_that_was_read(case: Case):
+    """`PUT /v1/var/<path>?cas=N` is a compare-and-set."""
+    ref = ref_of(case.a_job())
+    index = case.cluster.put_variable(ref, {"a": "first"}, if_index=0)
+    for stale in (0, index - 1, index + 1):
+        with pytest.raises(JobConflict) as refused:
+            case.cluster.put_variable(ref, {"a": "late"}, if_index=stale)
+        assert "first" not in str(refused.value)
+    newer = case.cluster.put_variable(ref, {"a": "second"}, if_index=index)
+    assert newer > index
+    assert case.cluster.read_variable(ref) == ({"a": "second"}, newer)
+
+
+def test_a_removed_variable_is_absent_and_may_be_removed_again(case: Case):
+    """Delete the Variable after the purge; a crash may do it twice."""
+    ref = ref_of(case.a_job())
+    case.cluster.put_variable(ref, {"a": "b"}, if_index=0)
+    case.cluster.delete_variable(ref)
+    case.cluster.delete_variable(ref)
+    assert case.cluster.read_variable(ref) is None
+
+
+def test_a_task_waits_for_its_variable_and_restarts_when_it_changes(case: Case):
+    """Where it is missing, the task stays pending with `Missing: nomad.var.block(nomad/jobs/…)`;
+    a changed Variable restarts the task with `change_mode = "restart"`."""
+    job = _with_template(case)
+
+    def says_what_it_misses():
+        waiting = case.allocation(job, "pending")
+        events = [e.message for task in waiting.tasks for e in task.events] if waiting else []
+        return any("Missing: nomad.var.block(nomad/jobs/" in message for message in events)
+
+    def restarted():
+        running = case.allocation(job, "running")
+        return running and any(task.restarts for task in running.tasks)
+
+    with watching(case.cluster) as watch:
+        case.register(job)
+        watch.until(says_what_it_misses)
+        index = case.cluster.put_variable(ref_of(job), NASTY, if_index=0)
+        watch.until(lambda: case.allocation(job, "running"))
+        assert not restarted()
+        case.cluster.put_variable(ref_of(job), {"a": "2"}, if_index=index)
+        assert watch.until(restarted)
+
+
+def test_dynamic_ports_are_where_the_allocation_says(case: Case):
+    """Group network with dynamic ports: `HostIP:Value` of `AllocatedResources.Shared.Ports`."""
+    job = case.a_job(ports=("deepaas", "monitor", "lab"))
+    with watching(case.cluster) as watch:
+        case.register(job)
+        ports = watch.until(lambda: case.allocation(job, "running")).ports
+    assert set(ports) == {"deepaas", "monitor", "lab"}
+    assert all(host and 1024 < port < 65536 for host, port in ports.values())
+    assert len({port for _, port in ports.values()}) == 3
+
+
+def test_nomads_own_service_needs_no_consul(case: Case):
+    """`service { provider = "nomad" }` needs no Consul."""
+    job = case.a_job(ports=("deepaas",))
+    group_of(job)["Services"] = [{"Name": "deepaas", "PortLabel": "deepaas", "Provider": "nomad"}]
+    with watching(case.cluster) as watch:
+        case.register(job)
+        assert watch.until(lambda: case.allocation(job, "running"))
+
+
+def test_a_changed_ui_description_leaves_the_allocation(case: Case):
+    """`ui { description }` changed on a running job: `InPlaceUpdate`, the allocation stays."""
+    job, index, old = case.running(UI={"Description": "before"})
+    job["UI"] = {"Description": "after"}
+    assert case.cluster.plan_job(job).effect == "in place"
+    with watching(case.cluster) as watch:
+        written = case.register(job, if_index=index)
+        watch.change(Evaluation, lambda e: (e.id, e.status) == (written.eval_id, "complete"))
+    assert [(a.id, a.client_status) for a in case.allocations(job)] == [(old.id, "running")]
+    assert case.read(job)["UI"]["Description"] == "after"
+
+
+def test_the_evaluation_is_where_the_truth_is(case: Case):
+    """A device that no node has: evaluation `complete` with `BlockedEval` and `FailedTGAllocs`;
+    the job's status is `pending` or `running` all the same."""
+    job = case.a_job(device=NO_SUCH_DEVICE)
+    with watching(case.cluster) as watch:
+        written = case.register(job)
+        done = watch.change(Evaluation, lambda e: (e.id, e.status) == (written.eval_id, "complete"))
+        blocked = watch.until(lambda: case.blocked(job))
+    assert done.blocked_eval == blocked.id
+    for evaluation in (done, blocked):
+        (failure,) = evaluation.failures
+        assert failure.group == "usergroup"
+        assert dict(failure.constraint_filtered) == {"missing devices": 1}
+        assert (failure.nodes_evaluated, failure.nodes_filtered) == (1, 1)
+    assert case.read(job)["Status"] in {"pending", "running"}
+    assert case.allocations(job) == []
+
+
+def test_what_was_placed_after_all_is_not_listed_as_waiting(case: Case):
+    """Evaluations that once could not place go on saying so; the list leaves them out."""
+    job = case.a_job(device=NO_SUCH_DEVICE)
+    with watching(case.cluster) as watch:
+        stuck = case.register(job).index
+        watch.until(lambda: case.blocked(job))
+        task_of(job)["Resources"].pop("Devices")
+        case.register(job, if_index=stuck)
+        watch.until(lambda: case.allocation(job, "running"))
+        watch.until(lambda: case.blocked(job) is None)
+    waiting = [e for e in case.cluster.list_evaluations().items if e.ref == ref_of(job)]
+    assert [e for e in waiting if e.failures] == []
+
+
+# The template
+
+HCL = """
+job "x" {
+  group "g" {
+    count = 2
+    task "t" {
+      driver = "docker"
+    }
+  }
+}
+"""
+
+
+def test_a_template_is_parsed_and_a_broken_one_says_where(case: Case):
+    """Parsing turns HCL into Nomad's job JSON, and errors name the place."""
+    job = case.cluster.parse_job(HCL)
+    assert (job["ID"], job["TaskGroups"][0]["Count"], task_of(job)["Driver"]) == ("x", 2, "docker")
+    with pytest.raises(JobRejected):
+        case.cluster.parse_job('job "x" {')
+
+
+def test_the_cluster_says_what_it_is(case: Case):
+    """`title` names the address or says that it is simulated."""
+    case.cluster.list_jobs()
+    title = case.cluster.title
+    assert title.startswith("Nomad ") if case.door.address else "simulated" in title
+    assert case.door.address in title

@@ -1,0 +1,160 @@
+"""What an operator fears: the server killed at any moment, Nomad away, a job that Nomad refuses."""
+
+import json
+import random
+import threading
+import time
+
+import pytest
+
+from tests.e2e.test_docker import NS, live_allocations, manifest, put
+from tests.real import wait_until
+
+pytestmark = pytest.mark.e2e
+
+KILLS = 10
+SPECS = 30
+
+
+def test_killed_at_any_moment_it_loses_no_answered_spec_and_starts_nothing_twice(server, agent):
+    answered: dict[str, str] = {}
+    done = threading.Event()
+
+    def submit() -> None:
+        # Jobs that no node takes: what counts here is what is registered, not what runs.
+        for number in range(SPECS):
+            name = f"kill-{number}"
+            body = manifest(name, hardware={"gpu_num": 8})
+            while name not in answered:
+                try:
+                    code, answer = server.call("PUT", f"/v1/specs/{name}", body)
+                except OSError:
+                    time.sleep(0.05)
+                else:
+                    assert code in (200, 201), answer
+                    answered[name] = answer["metadata"]["uid"]
+        done.set()
+
+    submitter = threading.Thread(target=submit)
+    submitter.start()
+    chance = random.Random(3)
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.05, 0.6))
+        server.kill()
+        server.start()
+    submitter.join(timeout=120)
+    assert done.is_set()
+
+    def registered() -> set[str]:
+        return {job["ID"] for job in agent.call("GET", f"/v1/jobs?{NS}")} & set(answered.values())
+
+    wait_until(lambda: len(registered()) == SPECS, within_s=60, what="every answered spec a job")
+    wait_until(
+        lambda: all(server.status(name)["phase"] == "Queued" for name in answered),
+        within_s=60,
+        what="every spec queued",
+    )
+    versions = {agent.call("GET", f"/v1/job/{uid}?{NS}")["Version"] for uid in registered()}
+    assert versions == {0}, "a job was written more than once"
+    for name in answered:
+        server.call("DELETE", f"/v1/specs/{name}")
+    wait_until(lambda: not registered(), within_s=60, what="every job gone")
+
+
+def test_a_queued_deployment_says_why_with_numbers(server):
+    put(server, "large", hardware={"ram": 999_999})
+    # The agent offers 4,000,000 MB: four times a quarter fit, the fifth does not.
+    for number in range(4):
+        put(server, f"large-{number}", hardware={"ram": 999_999})
+    wait_until(
+        lambda: any(
+            server.status(name)["phase"] == "Queued"
+            for name in ("large", *(f"large-{n}" for n in range(4)))
+        ),
+        within_s=30,
+        what="one queued deployment",
+    )
+    queued = next(
+        s
+        for name in ("large", *(f"large-{n}" for n in range(4)))
+        if (s := server.status(name))["phase"] == "Queued"
+    )
+    assert queued["reason"] == "ResourcesTaken"
+    assert "999999 MB of memory" in queued["message"]
+    for name in ("large", *(f"large-{n}" for n in range(4))):
+        server.call("DELETE", f"/v1/specs/{name}")
+
+
+def test_a_job_that_nomad_refuses_is_stalled_in_its_words_and_not_tried_again(server, agent, etc):
+    # The smallest disk that a user may ask for, less than the logs of a careless template.
+    template = etc / "job.nomad"
+    shipped = template.read_text()
+    template.write_text(shipped.replace("max_file_size = 10", "max_file_size = 1000"))
+    server.stop()
+    server.start()
+    try:
+        uid = put(server, "refused")
+        status = server.wait_for("refused", "Failed")
+        stalled = next(c for c in status["conditions"] if c["type"] == "Stalled")
+        assert stalled["status"] == "True"
+        assert "log storage" in stalled["message"]
+        assert "log storage" in status["message"]
+        assert all(job["ID"] != uid for job in agent.call("GET", f"/v1/jobs?{NS}"))
+        server.call("POST", "/v1/specs/refused/reconcile")
+        assert server.status("refused")["phase"] == "Failed"
+    finally:
+        template.write_text(shipped)
+        server.stop()
+        server.start()
+    put(server, "refused", hardware={"disk": 5000})
+    server.wait_for("refused", "Running")
+    server.call("DELETE", "/v1/specs/refused")
+
+
+def test_while_nomad_is_away_specs_are_taken_and_run_when_it_is_back(server, agent):
+    put(server, "before")
+    server.wait_for("before", "Running")
+    agent.stop()
+    put(server, "during")
+
+    def says_unavailable() -> bool:
+        synced = [c for c in server.status("during")["conditions"] if c["type"] == "Synced"]
+        return bool(synced and synced[0]["reason"] == "ClusterUnavailable")
+
+    took_s = wait_until(says_unavailable, within_s=20, what="the outage in the status")
+    print(f"outage told after {took_s:.1f} s")
+    assert server.call("GET", "/v1/deployments")[0] == 200
+    assert server.call("GET", "/livez")[0] == 200
+    assert server.call("GET", "/readyz")[0] == 503
+
+    agent.start()
+    took_s = wait_until(
+        lambda: all(server.status(n)["phase"] == "Running" for n in ("before", "during")),
+        within_s=120,
+        what="both running",
+    )
+    print(f"both run {took_s:.1f} s after Nomad answers again")
+    for name in ("before", "during"):
+        assert (
+            len(
+                live_allocations(
+                    agent, server.call("GET", f"/v1/specs/{name}")[1]["metadata"]["uid"]
+                )
+            )
+            == 1
+        )
+        server.call("DELETE", f"/v1/specs/{name}")
+
+
+def test_no_password_is_in_any_output_or_log(server):
+    marker = "s3cr3t-marker-0123456789"
+    put(server, "hidden", general={"service": "jupyterlab", "jupyter_password": marker})
+    server.wait_for("hidden", "Running")
+    seen = [
+        json.dumps(server.call("GET", path)[1])
+        for path in ("/v1/specs", "/v1/specs/hidden", "/v1/specs/hidden/status", "/v1/deployments")
+    ]
+    seen.append((server.home / "server.log").read_text())
+    seen.append(server.cli("get", "hidden", "-o", "yaml").stdout)
+    assert not any(marker in text for text in seen)
+    server.call("DELETE", "/v1/specs/hidden")

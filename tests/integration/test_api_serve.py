@@ -1,0 +1,186 @@
+"""Starting the server: what it refuses, what it says, and one whole run of it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from api import serve
+from api.auth import LOCAL_OWNER, NotAuthenticated
+from api.schemas import PlanView
+from reconciler.errors import ClusterForbidden, ClusterUnavailable, JobRejected
+from reconciler.jobs import PlacementFailure, Verdict
+from reconciler.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def environ(tmp_path):
+    return {
+        "AI4PAPI_AUTH": "local",
+        "AI4PAPI_STORE_URL": f"sqlite:///{tmp_path / 'specs.db'}",
+        "AI4PAPI_CLUSTER": "simulated",
+        "PORT": "0",
+    }
+
+
+@pytest.fixture
+def set_environ(environ, monkeypatch):
+    for name in [n for n in os.environ if n.startswith(("AI4PAPI_", "NOMAD_"))]:
+        monkeypatch.delenv(name)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture
+def refused_early(set_environ):
+    """Give the environment of a server that must not get as far as its store."""
+    set_environ.setattr(serve, "open_runtime", lambda _: pytest.fail("the server was started"))
+    return set_environ
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
+def test_local_mode_does_not_open_its_door_to_others(refused_early, tmp_path, host):
+    with pytest.raises(SystemExit, match="loopback"):
+        serve.run(host=host)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_local_mode_serves_its_own_machine(environ, host):
+    serve.refuse_open_door(load_settings(environ), host)
+
+
+def test_oidc_is_refused_with_a_sentence(refused_early):
+    refused_early.setenv("AI4PAPI_AUTH", "oidc")
+    for start in (serve.run, serve.open_app):
+        with pytest.raises(SystemExit, match="AI4PAPI_AUTH=local"):
+            start()
+
+
+@pytest.mark.parametrize("value", ["YES", "no", ""])
+def test_a_switch_that_lets_everybody_in_is_refused(refused_early, value):
+    refused_early.setenv("DISABLE_AUTHENTICATION_AND_ASSUME_AUTHENTICATED_USER", value)
+    for start in (serve.run, serve.open_app):
+        with pytest.raises(SystemExit, match="let everybody in"):
+            start()
+
+
+def test_a_bad_setting_is_refused_with_a_sentence(refused_early):
+    refused_early.setenv("AI4PAPI_WORKERS", "many")
+    with pytest.raises(SystemExit, match="AI4PAPI_WORKERS"):
+        serve.run()
+
+
+def test_the_local_user_is_a_member_of_the_first_vo(environ, tmp_path):
+    settings = load_settings(environ)
+    authenticate = serve.authenticator(settings)
+    user = authenticate((tmp_path / "token").read_text())
+    assert (user.owner, user.vos, user.operator) == (LOCAL_OWNER, settings.auth.VO[:1], True)
+    with pytest.raises(NotAuthenticated):
+        authenticate("another")
+
+
+def test_a_token_of_the_environment_is_not_written_down(environ, tmp_path):
+    settings = load_settings(environ | {"AI4PAPI_LOCAL_TOKEN": "known-to-a-script"})
+    assert serve.authenticator(settings)("known-to-a-script").name == "local"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_greeting_says_where_and_simulated_but_no_token(environ, tmp_path):
+    settings = load_settings(environ)
+    serve.authenticator(settings)
+    text = serve.greet(settings, "simulated", "http://127.0.0.1:8080")
+    assert "http://127.0.0.1:8080/docs" in text
+    assert "simulated (nothing really runs" in text
+    assert str(tmp_path / "token") in text
+    assert (tmp_path / "token").read_text() not in text
+    given = load_settings(environ | {"AI4PAPI_LOCAL_TOKEN": "known-to-a-script"})
+    assert "known-to-a-script" not in serve.greet(given, "simulated", "http://x")
+
+
+def test_the_application_of_uvicorns_way_in_is_local_too(set_environ):
+    app = serve.open_app()
+    try:
+        assert app.state.services.local_only
+        assert app.state.services.cluster_title == "simulated"
+    finally:
+        app.state.services.store.close()
+
+
+FAILURE = PlacementFailure("usergroup", 3, 0, 3, dimension_exhausted={"memory": 3})
+
+
+@pytest.mark.parametrize(
+    ("told", "plan"),
+    [
+        (Verdict("creates", 0), PlanView(effect="creates", fits=True)),
+        (Verdict("in place", 7), PlanView(effect="in place", fits=True)),
+        (Verdict("none", 7), PlanView(effect="unchanged", fits=True)),
+        (
+            Verdict("restarts", 7, (FAILURE,)),
+            PlanView(
+                effect="restarts",
+                fits=False,
+                message="needs 8000 MB of memory; none of 3 nodes has that free",
+            ),
+        ),
+        (
+            JobRejected("group usergroup: bad"),
+            PlanView(effect="refused", fits=False, message="group usergroup: bad"),
+        ),
+        (
+            ClusterUnavailable("http://10.0.0.1 timed out"),
+            PlanView(effect="unknown", message="the cluster does not answer now"),
+        ),
+        (
+            ClusterForbidden("token 123"),
+            PlanView(effect="unknown", message="the cluster does not answer now"),
+        ),
+    ],
+)
+def test_a_verdict_is_told_in_words(told, plan):
+    def preview(_):
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    hardware = SimpleNamespace(ram=8000, cpu_num=1, disk=1, gpu_num=0, gpu_type="")
+    deployment = SimpleNamespace(spec=SimpleNamespace(hardware=hardware))
+    assert serve.previewer(preview)(deployment) == plan
+
+
+def test_the_server_starts_serves_and_stops(environ, tmp_path):
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(("AI4PAPI_", "NOMAD_"))}
+    with subprocess.Popen(
+        [sys.executable, "-m", "api.serve"],
+        cwd=ROOT,
+        env=keep | environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            greeting = dict(process.stdout.readline().split(None, 1) for _ in range(4))
+            assert "simulated" in greeting["cluster"]
+            token = (tmp_path / "token").read_text()
+            headers = {"Authorization": f"Bearer {token}"}
+            url = greeting["API"].strip()
+            with httpx.Client(base_url=url, headers=headers, trust_env=False) as me:
+                body = {"metadata": {"name": "train-a"}, "spec": {"hardware": {"gpu_num": 1}}}
+                assert me.put("/v1/specs/train-a", json=body).status_code == 201
+                status = "/v1/specs/train-a/status?wait=30s&for="
+                ready = me.get(f"{status}Ready", timeout=40).json()
+                assert ready["phase"] == "Running"
+                assert set(ready["endpoints"]) >= {"deepaas"}
+                assert me.delete("/v1/specs/train-a").status_code == 202
+                assert me.get(f"{status}Deleted", timeout=40).status_code == 404
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 128 + signal.SIGINT

@@ -1,0 +1,172 @@
+import pytest
+
+from reconciler.cluster.protocol import Listing
+from reconciler.errors import ClusterUnavailable
+from reconciler.jobs import Changes, JobGone
+from reconciler.mirror import KEPT_TERMINAL, Mirror, Snapshot
+from tests.builders import REF, a_failure, a_job, an_allocation, an_evaluation
+
+
+def listed(*jobs, index=10, allocations=(), evaluations=()):
+    return Snapshot(Listing(index, jobs), Listing(index, allocations), Listing(index, evaluations))
+
+
+@pytest.fixture
+def mirror():
+    mirror = Mirror()
+    mirror.replace(listed(a_job(10), index=10), known_index=0)
+    return mirror
+
+
+def test_before_the_first_list_nobody_gets_an_answer():
+    with pytest.raises(ClusterUnavailable):
+        Mirror().look(REF)
+
+
+def test_a_list_answers_looks(mirror):
+    assert mirror.look(REF).job == a_job(10)
+
+
+def test_a_job_that_is_in_no_list_is_absent(mirror):
+    assert mirror.look(REF._replace(id="other")).job is None
+
+
+def test_a_lost_connection_stops_answers_until_the_next_list(mirror):
+    mirror.lose("stream ended")
+    with pytest.raises(ClusterUnavailable, match="stream ended"):
+        mirror.look(REF)
+    mirror.replace(listed(index=12), known_index=0)
+    assert mirror.look(REF).job is None
+
+
+def test_an_event_changes_what_is_seen_and_names_the_job(mirror):
+    assert mirror.apply(Changes(12, (a_job(12, stopped=True),))) == {REF}
+    assert mirror.look(REF).job.stopped
+
+
+@pytest.mark.parametrize("index", [5, 10])
+def test_an_event_from_before_the_list_is_ignored(mirror, index):
+    assert mirror.apply(Changes(index, (a_job(index, stopped=True),))) == frozenset()
+    assert not mirror.look(REF).job.stopped
+
+
+def test_an_event_twice_is_news_once(mirror):
+    event = Changes(12, (an_allocation(modify_index=12),))
+    assert mirror.apply(event) == {REF}
+    assert mirror.apply(event) == frozenset()
+
+
+def test_reordered_events_leave_the_newest(mirror):
+    mirror.apply(Changes(14, (an_allocation("running", modify_index=14),)))
+    mirror.apply(Changes(12, (an_allocation("pending", modify_index=12),)))
+    assert mirror.look(REF).allocations[0].client_status == "running"
+
+
+def test_a_status_change_of_the_job_alone_is_no_news(mirror):
+    assert mirror.apply(Changes(12, (a_job(10, modify_index=12, status="dead"),))) == frozenset()
+
+
+def test_a_purge_is_news(mirror):
+    assert mirror.apply(Changes(12, (JobGone(REF, 12),))) == {REF}
+    assert mirror.look(REF).job is None
+
+
+def test_a_purge_from_before_a_new_register_is_ignored(mirror):
+    mirror.note_registered(REF, {"Meta": {}}, 20)
+    assert mirror.apply(Changes(12, (JobGone(REF, 12),))) == frozenset()
+    assert mirror.look(REF).job.job_modify_index == 20
+
+
+def test_foreign_jobs_and_what_belongs_to_them_are_not_kept(mirror):
+    other = REF._replace(id="foreign")
+    changes = (a_job(12, ref=other, meta={}), an_allocation(ref=other), an_evaluation(ref=other))
+    assert mirror.apply(Changes(12, changes)) == frozenset()
+    assert mirror.look(other).job is None
+
+
+def test_a_job_and_its_allocation_in_one_message_are_both_taken_whatever_their_order(mirror):
+    other = REF._replace(id="new")
+    changes = (an_allocation(ref=other), a_job(12, ref=other))
+    assert mirror.apply(Changes(12, changes)) == {other}
+    assert mirror.look(other).allocations
+
+
+def test_after_our_own_write_older_news_is_ignored_until_the_echo(mirror):
+    mirror.note_registered(REF, {"Meta": {"managed_by": "ai4papi"}}, 20)
+    assert mirror.apply(Changes(15, (a_job(15, stopped=True),))) == frozenset()
+    assert mirror.look(REF).job.job_modify_index == 20
+
+
+def test_the_echo_of_our_own_write_is_no_news_but_fills_in_the_version(mirror):
+    mirror.note_registered(REF, {"Meta": {}}, 20)
+    assert mirror.apply(Changes(20, (a_job(20, version=3),))) == frozenset()
+    assert mirror.look(REF).job.version == 3
+
+
+def test_a_list_from_before_our_own_write_does_not_undo_it(mirror):
+    mirror.note_registered(REF, {"Meta": {}}, 20)
+    mirror.replace(listed(index=15), known_index=0)
+    assert mirror.look(REF).job.job_modify_index == 20
+
+
+def test_an_index_that_went_backwards_makes_the_list_the_only_truth(mirror):
+    mirror.note_registered(REF, {"Meta": {}}, 20)
+    mirror.replace(listed(index=3), known_index=mirror.job_index)
+    assert mirror.look(REF).job is None
+    assert mirror.job_index == 3
+
+
+def test_a_nomad_that_lost_its_state_is_noticed_even_where_the_first_list_was_as_empty():
+    mirror = Mirror()
+    mirror.replace(listed(index=1), known_index=0)
+    mirror.note_registered(REF, {"Meta": {}}, 20)
+    mirror.replace(listed(index=1), known_index=mirror.job_index)
+    assert mirror.look(REF).job is None
+
+
+def test_a_compare_with_a_nomad_that_went_back_in_time_asks_for_a_new_list(mirror):
+    assert mirror.compare(Listing(3, ()), known_index=mirror.job_index) == frozenset()
+    assert not mirror.connected
+
+
+def test_placement_failures_are_news_and_so_is_their_end(mirror):
+    assert mirror.apply(Changes(12, (an_evaluation(a_failure(), modify_index=12),))) == {REF}
+    blocked = an_evaluation(a_failure(), modify_index=13, id="e2")
+    assert mirror.apply(Changes(13, (blocked,))) == frozenset()
+    assert mirror.apply(Changes(14, (an_evaluation(modify_index=14),))) == {REF}
+    assert mirror.apply(Changes(15, (an_evaluation(modify_index=15),))) == frozenset()
+
+
+def test_evaluations_that_decided_nothing_are_ignored(mirror):
+    mirror.apply(Changes(12, (an_evaluation(a_failure(), modify_index=12),)))
+    mirror.apply(Changes(13, (an_evaluation(modify_index=13, status="canceled"),)))
+    assert mirror.look(REF).evaluation.failures
+
+
+def test_only_the_newest_ended_allocations_are_kept(mirror):
+    for number in range(9):
+        ended = an_allocation("failed", id=str(number), create_index=20 + number)
+        mirror.apply(Changes(20 + number, (ended,)))
+    kept = [a.id for a in mirror.look(REF).allocations]
+    assert kept == [str(n) for n in range(9 - KEPT_TERMINAL, 9)]
+
+
+def test_a_compare_finds_what_the_stream_had_missed(mirror):
+    gone = REF._replace(id="gone")
+    mirror.replace(listed(a_job(10), a_job(10, ref=gone), index=10), known_index=0)
+    new = REF._replace(id="new")
+    missed = mirror.compare(Listing(30, (a_job(25), a_job(26, ref=new))), known_index=10)
+    assert missed == {REF, gone, new}
+    assert mirror.look(gone).job is None
+
+
+def test_a_compare_with_an_older_list_changes_nothing(mirror):
+    mirror.note_registered(REF, {"Meta": {}}, 40)
+    assert mirror.compare(Listing(30, ()), known_index=30) == frozenset()
+
+
+def test_what_was_read_in_a_conflict_is_seen_even_when_it_is_not_ours(mirror):
+    mirror.note_read(REF, a_job(50, meta={}))
+    assert not mirror.look(REF).job.managed
+    mirror.note_read(REF, None)
+    assert mirror.look(REF).job is None

@@ -1,0 +1,172 @@
+import threading
+from time import monotonic
+
+import pytest
+
+from reconciler.queue import (
+    FIRST_RETRY_S,
+    LAST_RETRY_S,
+    QueueShutDown,
+    Urgency,
+    WorkQueue,
+    backoff_s,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(clock: Clock) -> WorkQueue[str]:
+    return WorkQueue(clock=clock, random=lambda: 1.0)
+
+
+def take(queue: WorkQueue[str]) -> str | None:
+    return queue.get(timeout_s=0)
+
+
+def test_a_key_added_twice_is_handed_out_once(queue):
+    queue.add("a")
+    queue.add("a")
+    assert take(queue) == "a"
+    queue.done("a")
+    assert take(queue) is None
+
+
+def test_a_key_in_work_is_not_handed_out_again(queue):
+    queue.add("a")
+    take(queue)
+    queue.add("a")
+    assert take(queue) is None
+
+
+def test_a_key_added_while_in_work_comes_back_when_done(queue):
+    queue.add("a")
+    take(queue)
+    queue.add("a")
+    queue.done("a")
+    assert take(queue) == "a"
+
+
+def test_a_users_change_overtakes_a_resync(queue):
+    queue.add("resync", Urgency.RESYNC)
+    queue.add("drift", Urgency.DRIFT)
+    queue.add("user", Urgency.USER)
+    assert [take(queue) for _ in range(3)] == ["user", "drift", "resync"]
+
+
+def test_a_resync_that_waited_long_goes_before_a_new_change(queue, clock):
+    queue.add("old", Urgency.RESYNC)
+    clock.now = Urgency.RESYNC.value + 1
+    queue.add("new", Urgency.USER)
+    assert take(queue) == "old"
+
+
+def test_a_more_urgent_reason_moves_a_waiting_key_forward(queue):
+    queue.add("a", Urgency.RESYNC)
+    queue.add("b", Urgency.DRIFT)
+    queue.add("a", Urgency.USER)
+    assert [take(queue), take(queue), take(queue)] == ["a", "b", None]
+
+
+def test_a_less_urgent_reason_does_not_move_a_key_back(queue):
+    queue.add("a", Urgency.USER)
+    queue.add("a", Urgency.RESYNC)
+    queue.add("b", Urgency.DRIFT)
+    assert take(queue) == "a"
+
+
+def test_a_delayed_key_comes_when_due_and_not_before(queue, clock):
+    queue.add_after("a", 5)
+    clock.now = 4.9
+    assert take(queue) is None
+    clock.now = 5
+    assert take(queue) == "a"
+
+
+def test_of_several_delays_the_earliest_counts_once(queue, clock):
+    queue.add_after("a", 9)
+    queue.add_after("a", 3)
+    queue.add_after("a", 6)
+    clock.now = 3
+    assert take(queue) == "a"
+    queue.done("a")
+    clock.now = 20
+    assert take(queue) is None
+
+
+def test_retries_of_a_key_are_ever_further_apart_until_it_is_forgotten(queue):
+    delays = [queue.retry("a") for _ in range(4)]
+    assert delays == [FIRST_RETRY_S * 2**n for n in range(4)]
+    queue.forget("a")
+    assert queue.retry("a") == FIRST_RETRY_S
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5, 12, 1000])
+def test_backoff_stays_between_half_and_all_of_its_step(failures):
+    whole = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures - 1, 16))
+    assert backoff_s(failures, random=lambda: 0.0) == whole / 2
+    assert backoff_s(failures, random=lambda: 1.0) == whole
+
+
+def test_the_state_tells_counts_and_the_oldest_wait(queue, clock):
+    queue.add("a")
+    clock.now = 7
+    queue.add("b")
+    queue.add_after("c", 5)
+    assert take(queue) == "a"
+    state = queue.state()
+    assert (state.waiting, state.working, state.delayed, state.oldest_s) == (1, 1, 1, 0)
+
+
+def test_a_worker_that_waits_is_woken_by_an_add():
+    queue: WorkQueue[str] = WorkQueue(clock=monotonic, random=lambda: 0.0)
+    taken: list[str | None] = []
+    worker = threading.Thread(target=lambda: taken.append(queue.get(timeout_s=5)))
+    worker.start()
+    queue.add("a")
+    worker.join(timeout=5)
+    assert taken == ["a"]
+
+
+def test_a_shut_down_queue_sends_every_worker_home(queue):
+    queue.add("a")
+    queue.shut_down()
+    with pytest.raises(QueueShutDown):
+        queue.get()
+
+
+def test_many_workers_never_have_one_key_at_the_same_time():
+    queue: WorkQueue[int] = WorkQueue(clock=monotonic, random=lambda: 0.0)
+    held: set[int] = set()
+    lock = threading.Lock()
+    clashes: list[int] = []
+
+    def work() -> None:
+        while (key := queue.get(timeout_s=0.05)) is not None:
+            with lock:
+                if key in held:
+                    clashes.append(key)
+                held.add(key)
+            with lock:
+                held.discard(key)
+            queue.done(key)
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for number in range(2000):
+        queue.add(number % 50)
+    for worker in workers:
+        worker.join()
+    assert clashes == []

@@ -1,0 +1,202 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from reconciler.settings import SettingsFault, load_settings, packaged_etc
+
+SHIPPED = Path(__file__).parents[2] / "etc"
+LEAST = "auth: {VO: [vo.a]}\nnomad: {namespaces: {vo.a: a}}\n"
+
+
+@pytest.fixture
+def etc(tmp_path):
+    shutil.copytree(SHIPPED, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def refusal(environ, etc):
+    with pytest.raises(SettingsFault) as caught:
+        load_settings(environ, etc)
+    return str(caught.value).replace(f"{etc}/", "")
+
+
+def test_without_environment_the_shipped_folder_and_the_defaults_stand():
+    settings = load_settings({})
+    assert settings.etc == packaged_etc() == SHIPPED
+    assert settings.store_url == "sqlite:///var/ai4papi.db"
+    assert (settings.auth_mode, settings.cluster) == ("oidc", "simulated")
+    assert (settings.resync_s, settings.audit_s, settings.workers) == (300, 3600, 16)
+    assert (settings.host, settings.port, settings.reconcile) == ("127.0.0.1", 8080, True)
+    assert settings.namespaces["vo.ai4eosc.eu"] == "ai4eosc"
+    assert settings.userconf["hardware"]["ram"]["value"] == 8000
+    assert 'job "userjob"' in settings.job_template
+
+
+def test_the_shipped_file_shows_the_defaults(etc):
+    shipped = load_settings({}, etc)
+    (etc / "main_conf.yaml").write_text(LEAST)
+    least = load_settings({}, etc)
+    for section in ("gpu", "cpu", "endpoints", "limits", "nomad"):
+        assert getattr(shipped, section) == getattr(least, section)
+
+
+def test_a_section_with_every_key_commented_out_is_its_defaults(etc):
+    (etc / "main_conf.yaml").write_text(LEAST + "cpu:\n  # unit: cores\n")
+    assert load_settings({}, etc).cpu.unit == "mhz"
+
+
+def test_the_environment_overrides(etc):
+    settings = load_settings(
+        {
+            "AI4PAPI_ETC": str(etc),
+            "AI4PAPI_STORE_URL": "postgresql://u:secret@db/x",
+            "AI4PAPI_AUTH": "local",
+            "AI4PAPI_LOCAL_TOKEN": "t0ken",
+            "AI4PAPI_RECONCILE": "off",
+            "AI4PAPI_RESYNC_S": "0.5",
+            "AI4PAPI_WORKERS": "4",
+            "PORT": "0",
+            "UNRELATED": "x",
+        }
+    )
+    assert settings.etc == etc
+    assert (settings.auth_mode, settings.local_token) == ("local", "t0ken")
+    assert (settings.reconcile, settings.resync_s, settings.workers) == (False, 0.5, 4)
+    assert settings.port == 0
+
+
+@pytest.mark.parametrize(
+    ("environ", "cluster", "address"),
+    [
+        ({}, "simulated", "http://127.0.0.1:4646"),
+        ({"NOMAD_ADDR": ""}, "simulated", "http://127.0.0.1:4646"),
+        ({"NOMAD_ADDR": "https://n:4646"}, "nomad", "https://n:4646"),
+        ({"NOMAD_ADDR": "https://n:1", "AI4PAPI_CLUSTER": "simulated"}, "simulated", "https://n:1"),
+        ({"AI4PAPI_CLUSTER": "nomad"}, "nomad", "http://127.0.0.1:4646"),
+    ],
+)
+def test_the_cluster_is_nomad_where_its_address_is_set(environ, cluster, address):
+    settings = load_settings(environ, SHIPPED)
+    assert (settings.cluster, settings.nomad.address) == (cluster, address)
+
+
+def test_nomads_own_variables_are_read(tmp_path):
+    pem = tmp_path / "x.pem"
+    pem.write_text("")
+    nomad = load_settings(
+        {
+            "NOMAD_ADDR": "https://n:4646",
+            "NOMAD_TOKEN": "t",
+            "NOMAD_REGION": "eu",
+            "NOMAD_CACERT": str(pem),
+            "NOMAD_CLIENT_CERT": str(pem),
+            "NOMAD_CLIENT_KEY": str(pem),
+            "NOMAD_TLS_SERVER_NAME": "server.eu.nomad",
+            "NOMAD_HTTP_AUTH": "user:pass",
+            "NOMAD_NAMESPACE": "ignored",
+        },
+        SHIPPED,
+    ).nomad
+    assert (nomad.token, nomad.region, nomad.http_auth) == ("t", "eu", "user:pass")
+    assert nomad.cacert == nomad.client_cert == nomad.client_key == pem
+    assert nomad.tls_server_name == "server.eu.nomad"
+
+
+@pytest.mark.parametrize(
+    ("word", "skip"), [("", False), ("0", False), ("false", False), ("1", True), ("true", True)]
+)
+def test_certificates_are_checked_unless_switched_off_aloud(word, skip):
+    assert load_settings({"NOMAD_SKIP_VERIFY": word}, SHIPPED).nomad.skip_verify is skip
+
+
+def test_no_secret_shows_in_what_is_printed():
+    environ = {
+        "AI4PAPI_STORE_URL": "postgresql://u:s3cret@db/x",
+        "AI4PAPI_LOCAL_TOKEN": "s3cret",
+        "NOMAD_TOKEN": "s3cret",
+        "NOMAD_HTTP_AUTH": "u:s3cret",
+    }
+    settings = load_settings(environ, SHIPPED)
+    assert settings.local_token == "s3cret"
+    assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"AI4PAPI_AUTH": "lcoal"}, "AI4PAPI_AUTH: Input should be 'oidc' or 'local', not 'lcoal'"),
+        ({"AI4PAPI_CLUSTER": "k8s"}, "AI4PAPI_CLUSTER: Input should be 'nomad' or 'simulated'"),
+        ({"AI4PAPI_WORKERS": "0"}, "AI4PAPI_WORKERS: Input should be greater than or equal to 1"),
+        ({"AI4PAPI_WORKERS": "4.5"}, "AI4PAPI_WORKERS: Input should be a valid integer"),
+        ({"AI4PAPI_RESYNC_S": "nan"}, "AI4PAPI_RESYNC_S: Input should be"),
+        ({"AI4PAPI_RESYNC_S": "-1"}, "AI4PAPI_RESYNC_S: Input should be greater than 0"),
+        ({"AI4PAPI_RECONCILE": "no"}, "AI4PAPI_RECONCILE: Input should be 'on' or 'off'"),
+        ({"PORT": "65536"}, "PORT: Input should be less than or equal to 65535"),
+        ({"NOMAD_ADDR": "n:4646"}, "NOMAD_ADDR: must be an address that begins with https://"),
+        ({"NOMAD_SKIP_VERIFY": "perhaps"}, "NOMAD_SKIP_VERIFY: Input should be a valid boolean"),
+        ({"NOMAD_CACERT": "/nowhere.pem"}, "NOMAD_CACERT names /nowhere.pem, and there is no such"),
+        ({"NOMAD_CLIENT_CERT": __file__}, "NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY go together"),
+        ({"AI4PAPI_STORE_URL": "mysql://x"}, "AI4PAPI_STORE_URL: String should match pattern"),
+        ({"AI4PAPI_LOCAL_TOKEN": "a b"}, "AI4PAPI_LOCAL_TOKEN: String should match pattern"),
+    ],
+)
+def test_a_bad_variable_is_refused_by_name(environ, said):
+    assert refusal(environ, SHIPPED).startswith(said)
+
+
+def test_a_refused_secret_variable_is_not_repeated():
+    environ = {"AI4PAPI_LOCAL_TOKEN": "s3cret x", "AI4PAPI_STORE_URL": "s3cret://"}
+    assert "s3cret" not in refusal(environ, SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LEAST + "nomd: 1\n", "main_conf.yaml:3: nomd: unknown key; allowed: auth, nomad, gpu"),
+        (LEAST + "nomd: 1\n", "did you mean 'nomad'?"),
+        ("auth:\n  OPP: []\n", "main_conf.yaml:2: auth.OPP: unknown key; allowed: OP, VO; did"),
+        ("auth: {}\n", "main_conf.yaml:1: auth.VO: Field required"),
+        ("auth: {VO: []}\n", "main_conf.yaml:1: auth.VO: "),
+        (
+            "auth: {VO: [vo.a], OP:\n [ftp://x]}\n",
+            "main_conf.yaml:2: auth.OP.0: must be an address",
+        ),
+        (
+            "auth: {VO: [vo.b]}\nnomad:\n  namespaces: {}\n",
+            "main_conf.yaml:3: nomad.namespaces: no",
+        ),
+        (LEAST + "cpu: {unit: ghz}\n", "main_conf.yaml:3: cpu.unit: Input should be 'mhz' or"),
+        (LEAST + "cpu: {mhz_per_cpu: true}\n", "main_conf.yaml:3: cpu.mhz_per_cpu: Input should"),
+        (LEAST + "cpu: {mhz_per_cpu: 0}\n", "main_conf.yaml:3: cpu.mhz_per_cpu: Input should"),
+        (LEAST + "gpu: {device: a/b/c/d}\n", "main_conf.yaml:3: gpu.device: "),
+        (LEAST + "endpoints: {domain: 'a b'}\n", "main_conf.yaml:3: endpoints.domain: "),
+        (LEAST + "limits: {body_bytes: 1}\n", "main_conf.yaml:3: limits.body_bytes: "),
+        ("auth: {VO: [vo.a]}\nnomad: {namespaces: {vo.a: '*'}}\n", "main_conf.yaml:2: nomad.name"),
+        (LEAST + "auth: {}\n", "main_conf.yaml:3: the key 'auth' stands in line 1 already"),
+        (LEAST + "gpu: *x\n", "main_conf.yaml:3: aliases"),
+        ("[]", "main_conf.yaml:1: "),
+        ("", "main_conf.yaml:1: auth: Field required"),
+    ],
+)
+def test_a_bad_main_conf_is_refused_with_file_and_line(etc, text, said):
+    (etc / "main_conf.yaml").write_text(text)
+    assert said in refusal({}, etc)
+
+
+def test_all_faults_of_a_file_are_told_at_once(etc):
+    (etc / "main_conf.yaml").write_text(LEAST + "cpu: {unit: x}\ngpu: {model: x}\n")
+    assert refusal({}, etc).count("main_conf.yaml:") == 2
+
+
+def test_a_bad_userconf_is_refused_with_file_and_line(etc):
+    path = etc / "userconf.yaml"
+    path.write_text(path.read_text().replace("range: [1, 64]", "range: [64, 1]"))
+    line = path.read_text().splitlines().index("    range: [64, 1]") + 1
+    assert refusal({}, etc).startswith(f"userconf.yaml:{line}: hardware.cpu_num.range: must be")
+
+
+@pytest.mark.parametrize("name", ["main_conf.yaml", "userconf.yaml", "job.nomad"])
+def test_a_missing_file_is_named(etc, name):
+    (etc / name).unlink()
+    assert refusal({}, etc).startswith(f"{name}: can't be read")

@@ -1,0 +1,486 @@
+import copy
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from specs.faults import InvalidSpec
+from specs.model import SECRET_SET, Deployment, Owner
+from specs.userconf import read_userconf
+from specs.wish import manifest_of, merge_patch, wish_of_conf, wish_of_manifest
+from specs.yaml_text import read_yaml
+
+CONF = read_userconf(
+    read_yaml((Path(__file__).parents[2] / "etc" / "userconf.yaml").read_text()).tree
+)
+VOS = ("vo.ai4eosc.eu",)
+TWO_VOS = ("vo.ai4eosc.eu", "vo.imagine-ai.eu")
+PASSWORD = "correct horse"
+
+
+def a_manifest(*, metadata=None, module=None, suspend=None, update=None, **groups):
+    switches = {"module": module, "suspend": suspend, "update": update}
+    return {
+        "apiVersion": "ai4papi/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "train-a", **(metadata or {})},
+        "spec": {**groups, **{key: value for key, value in switches.items() if value is not None}},
+    }
+
+
+def wish(body, *, vos=VOS, kept=None):
+    return wish_of_manifest(body, CONF, vos=vos, kept=kept)
+
+
+def seed_wish(body, *, vos=VOS):
+    return wish_of_conf(body, CONF, vos=vos, name="x")
+
+
+def faults(call, *args, **kwargs):
+    """Return {pointer: code} of what is wrong, {} where nothing is."""
+    try:
+        call(*args, **kwargs)
+    except InvalidSpec as error:
+        return {fault.pointer: fault.code for fault in error.faults}
+    return {}
+
+
+def stored(wished):
+    return Deployment(
+        uid="u",
+        owner=Owner("iss", "sub"),
+        owner_name="Alice",
+        vo=wished.vo,
+        name=wished.name,
+        spec=wished.spec,
+        generation=1,
+        secrets_generation=1,
+        resource_version=1,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        labels=wished.labels,
+        annotations=wished.annotations,
+    )
+
+
+def test_an_empty_spec_is_all_defaults():
+    wished = wish(a_manifest())
+    assert (wished.vo, wished.name) == ("vo.ai4eosc.eu", "train-a")
+    assert wished.spec.general.docker_image == "deephdc/deep-oc-image-classification-tf"
+    assert wished.spec.general.virtual_organization == "vo.ai4eosc.eu"
+    assert (wished.spec.hardware.ram, wished.spec.hardware.disk) == (8000, 20000)
+    assert (wished.spec.suspend, wished.spec.update.policy) == (False, "safe")
+    assert wished.secrets == {}
+
+
+def test_the_seeds_own_example_is_a_wish():
+    wished = seed_wish(
+        {
+            "general": {
+                "docker_image": "deephdc/deep-oc-image-classification-tf:cpu",
+                "service": "deepaas",
+            },
+            "hardware": {"gpu": 1},
+        }
+    )
+    assert wished.spec.general.docker_image == "deephdc/deep-oc-image-classification-tf"
+    assert wished.spec.general.docker_tag == "cpu"
+    assert wished.spec.hardware.gpu_num == 1
+    assert wished.spec.hardware.cpu_num == 1
+
+
+def test_a_group_is_laid_over_the_defaults_key_by_key():
+    hardware = wish(a_manifest(hardware={"ram": 4000})).spec.hardware
+    assert (hardware.ram, hardware.disk) == (4000, 20000)
+
+
+def test_a_module_brings_its_image_and_the_user_has_the_last_word():
+    assert wish(a_manifest(module="DEEP-OC-Yolo")).spec.general.docker_image == (
+        "deephdc/deep-oc-yolo"
+    )
+    own = wish(a_manifest(module="DEEP-OC-Yolo", general={"docker_image": "me/mine"}))
+    assert own.spec.general.docker_image == "me/mine"
+
+
+def test_a_digest_takes_the_place_of_the_tag():
+    digest = "sha256:" + "0" * 64
+    general = wish(a_manifest(general={"docker_image": f"host:5000/a@{digest}"})).spec.general
+    assert (general.docker_image, general.docker_tag) == ("host:5000/a", digest)
+
+
+@pytest.mark.parametrize("tag", ["cpu", None])
+def test_a_tag_may_be_given_in_either_place_or_in_both(tag):
+    general = {"docker_image": "a/b:cpu"} | ({"docker_tag": tag} if tag else {})
+    assert wish(a_manifest(general=general)).spec.general.docker_tag == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"hardware": {"gpu_num": 9}}, {"/hardware/gpu_num": "OutOfRange"}),
+        ({"hardware": {"gpu": 9}}, {"/hardware/gpu": "OutOfRange"}),
+        ({"hardware": {"gpu": 1, "gpu_num": 1}}, {"/hardware/gpu": "GivenTwice"}),
+        ({"hardware": {"gpus": 1}}, {"/hardware/gpus": "UnknownKey"}),
+        ({"hardware": None}, {"/hardware": "WrongType"}),
+        ({"hardware": [1]}, {"/hardware": "WrongType"}),
+        ({"hardwear": {}}, {"/hardwear": "UnknownKey"}),
+        ({"module": "x"}, {"/module": "UnknownKey"}),
+        ({"general": {"docker_image": "A/b:c"}}, {"/general/docker_image": "BadImage"}),
+        ({"general": {"docker_image": "a/b:-c"}}, {"/general/docker_image": "BadTag"}),
+        ({"general": {"docker_image": "a/b:"}}, {"/general/docker_image": "BadImage"}),
+        ({"general": {"docker_image": 3}}, {"/general/docker_image": "WrongType"}),
+        (
+            {"general": {"docker_image": "a:b", "docker_tag": "c"}},
+            {"/general/docker_tag": "Contradiction"},
+        ),
+        ({"general": {"service": "jupyterlab"}}, {"/general/jupyter_password": "WrongLength"}),
+        (
+            {"general": {"service": "jupyterlab", "jupyter_password": "12345678"}},
+            {"/general/jupyter_password": "WrongLength"},
+        ),
+        ({"general": {"service": "jupyterlab", "jupyter_password": "123456789"}}, {}),
+        ({"general": {"jupyter_password": "short"}}, {}),
+        (
+            {"general": {"jupyter_password": SECRET_SET}},
+            {"/general/jupyter_password": "NothingKept"},
+        ),
+        (
+            {"general": {"virtual_organization": "vo.x"}},
+            {"/general/virtual_organization": "NotAMember"},
+        ),
+        ({"general": {"virtual_organization": ""}}, {}),
+        ({"general": {"a/b~c": 1}}, {"/general/a~1b~0c": "UnknownKey"}),
+        ([], {"": "WrongType"}),
+        (None, {"": "WrongType"}),
+        ("x", {"": "WrongType"}),
+        ({}, {}),
+    ],
+)
+def test_a_seed_body_is_told_what_is_wrong_and_where(body, expected):
+    assert faults(seed_wish, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"apiVersion": "v1"}, {"/apiVersion": "NotAnOption"}),
+        ({"kind": "Pod"}, {"/kind": "NotAnOption"}),
+        ({"status": {}}, {"/status": "ServerSet"}),
+        ({"metadata": {}}, {"/metadata/name": "Required"}),
+        ({"metadata": None}, {"/metadata": "WrongType"}),
+        ({"spec": None}, {"/spec": "WrongType"}),
+        ({"spec": {"hardware": {"gpu": True}}}, {"/spec/hardware/gpu": "WrongType"}),
+        ({"spec": {"suspend": "yes"}}, {"/spec/suspend": "WrongType"}),
+        ({"spec": {"suspend": 1}}, {"/spec/suspend": "WrongType"}),
+        ({"spec": {"update": {"policy": "fast"}}}, {"/spec/update/policy": "NotAnOption"}),
+        ({"spec": {"update": {"policy": []}}}, {"/spec/update/policy": "NotAnOption"}),
+        ({"spec": {"update": {"when": 1}}}, {"/spec/update/when": "UnknownKey"}),
+        ({"spec": {"update": None}}, {"/spec/update": "WrongType"}),
+        ({"spec": {"module": "../x"}}, {"/spec/module": "BadModule"}),
+        ({"spec": {"module": 3}}, {"/spec/module": "BadModule"}),
+        ({"spec": {"module": None}}, {}),
+        ({"spec": {"job": "raw_exec"}}, {"/spec/job": "UnknownKey"}),
+    ],
+)
+def test_a_manifest_is_told_what_is_wrong_and_where(change, expected):
+    assert faults(wish, a_manifest() | change) == expected
+
+
+@pytest.mark.parametrize("key", ["uid", "owner", "generation", "resourceVersion", "source"])
+def test_what_the_server_sets_is_refused(key):
+    body = a_manifest(metadata={key: "x"})
+    assert faults(wish, body) == {f"/metadata/{key}": "ServerSet"}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "-a", "a-", "a.b", "a b", "a" * 64, "a\n", "ä", "${x}", 3, None, ["a"]]
+)
+def test_what_is_no_dns_label_is_no_name(name):
+    assert faults(wish, a_manifest(metadata={"name": name})) == {"/metadata/name": "BadName"}
+
+
+@pytest.mark.parametrize("name", ["a", "0", "a-b", "a" * 63])
+def test_a_dns_label_is_a_name(name):
+    assert wish(a_manifest(metadata={"name": name})).name == name
+
+
+@pytest.mark.parametrize(
+    ("key", "entries", "ok"),
+    [
+        ("labels", {"team": "vision", "example.org/x_y.z": ""}, True),
+        ("labels", {"a" * 63: "b" * 63}, True),
+        ("labels", {f"{'a' * 60}.org/x": "b"}, True),
+        ("labels", {"a" * 64: "b"}, False),
+        ("labels", {"a": "b" * 64}, False),
+        ("labels", {"a": "b c"}, False),
+        ("labels", {"a": 1}, False),
+        ("labels", {"": "x"}, False),
+        ("labels", {"/x": "x"}, False),
+        ("labels", {"a/b/c": "x"}, False),
+        ("labels", {f"{'a.' * 127}org/x": "b"}, False),
+        ("labels", {str(i): "" for i in range(64)}, True),
+        ("labels", {str(i): "" for i in range(65)}, False),
+        ("labels", None, False),
+        ("annotations", {"note": "two\nlines ${x}"}, True),
+        ("annotations", {"note": "x" * 4096}, True),
+        ("annotations", {"note": "x" * 4097}, False),
+        ("annotations", {"note": "\ud800"}, False),
+        ("annotations", {"note": "\x1b"}, False),
+        ("annotations", {"note": None}, False),
+        ("annotations", [], False),
+    ],
+)
+def test_labels_and_annotations_keep_kubernetes_limits(key, entries, ok):
+    found = faults(wish, a_manifest(metadata={key: entries}))
+    assert (not found) == ok
+    assert all(at.startswith(f"/metadata/{key}") for at in found)
+
+
+def test_every_fault_is_told_at_once():
+    body = a_manifest(
+        metadata={"name": "A", "labels": {"a": 1}},
+        suspend=3,
+        general={"title": "x" * 46, "service": "jupyterlab", "titel": ""},
+        hardware={"ram": -5, "gpu": 99},
+        storage={"rclone_user": "${x}"},
+    )
+    assert set(faults(wish, body)) == {
+        "/metadata/name",
+        "/metadata/labels/a",
+        "/spec/suspend",
+        "/spec/general/title",
+        "/spec/general/titel",
+        "/spec/general/jupyter_password",
+        "/spec/hardware/ram",
+        "/spec/hardware/gpu",
+        "/spec/storage/rclone_user",
+    }
+
+
+def test_an_unknown_key_is_told_the_near_one():
+    with pytest.raises(InvalidSpec, match="did you mean 'cpu_num'"):
+        seed_wish({"hardware": {"cpu_nun": 3}})
+
+
+def test_faults_without_number_are_told_in_a_few():
+    body = {"general": {f"key{i}": 1 for i in range(10_000)}}
+    with pytest.raises(InvalidSpec) as caught:
+        seed_wish(body)
+    assert len(caught.value.faults) < 30
+
+
+@pytest.mark.parametrize(
+    ("vos", "named", "field", "vo"),
+    [
+        (VOS, None, None, "vo.ai4eosc.eu"),
+        (TWO_VOS, "vo.imagine-ai.eu", None, "vo.imagine-ai.eu"),
+        (TWO_VOS, None, "vo.imagine-ai.eu", "vo.imagine-ai.eu"),
+        (TWO_VOS, "vo.imagine-ai.eu", "vo.imagine-ai.eu", "vo.imagine-ai.eu"),
+        (TWO_VOS, "vo.imagine-ai.eu", "", "vo.imagine-ai.eu"),
+    ],
+)
+def test_the_vo_is_the_one_named_or_the_only_one(vos, named, field, vo):
+    body = a_manifest(
+        metadata={} if named is None else {"vo": named},
+        general={} if field is None else {"virtual_organization": field},
+    )
+    wished = wish(body, vos=vos)
+    assert (wished.vo, wished.spec.general.virtual_organization) == (vo, vo)
+
+
+@pytest.mark.parametrize(
+    ("vos", "named", "field", "expected"),
+    [
+        (TWO_VOS, None, None, {"/metadata/vo": "Required"}),
+        ((), None, None, {"/metadata/vo": "Required"}),
+        (VOS, "vo.imagine-ai.eu", None, {"/metadata/vo": "NotAMember"}),
+        (VOS, 3, None, {"/metadata/vo": "NotAMember"}),
+        (VOS, {}, None, {"/metadata/vo": "NotAMember"}),
+        (VOS, None, "vo.x", {"/spec/general/virtual_organization": "NotAMember"}),
+        (
+            TWO_VOS,
+            "vo.ai4eosc.eu",
+            "vo.imagine-ai.eu",
+            {"/spec/general/virtual_organization": "Contradiction"},
+        ),
+    ],
+)
+def test_a_vo_that_is_not_clear_or_not_the_callers_is_refused(vos, named, field, expected):
+    body = a_manifest(
+        metadata={} if named is None else {"vo": named},
+        general={} if field is None else {"virtual_organization": field},
+    )
+    assert faults(wish, body, vos=vos) == expected
+
+
+def test_the_seeds_body_takes_the_first_vo_as_its_form_offers_it():
+    assert (
+        seed_wish({}, vos=TWO_VOS).vo
+        == CONF.form(vos=TWO_VOS)["general"]["virtual_organization"]["value"]
+    )
+
+
+def test_a_seed_body_without_any_vo_is_refused():
+    assert faults(seed_wish, {}, vos=()) == {"/general/virtual_organization": "Required"}
+
+
+def test_a_replaced_record_keeps_its_vo_where_none_is_named():
+    kept = stored(wish(a_manifest(metadata={"vo": "vo.imagine-ai.eu"}), vos=TWO_VOS))
+    assert wish(a_manifest(), vos=TWO_VOS, kept=kept).vo == "vo.imagine-ai.eu"
+
+
+def test_a_secret_leaves_the_spec_and_travels_beside_it():
+    wished = wish(a_manifest(general={"jupyter_password": PASSWORD}))
+    assert wished.spec.general.jupyter_password == SECRET_SET
+    assert wished.secrets == {"general.jupyter_password": PASSWORD}
+    assert PASSWORD not in repr(wished)
+
+
+def test_a_secret_shown_as_set_is_kept():
+    lab = {"service": "jupyterlab", "jupyter_password": PASSWORD}
+    kept = stored(wish(a_manifest(general=lab)))
+    again = wish(a_manifest(general=lab | {"jupyter_password": SECRET_SET}), kept=kept)
+    assert again.spec == kept.spec
+    assert again.secrets == {"general.jupyter_password": SECRET_SET}
+
+
+def test_a_secret_that_was_never_set_cannot_be_kept():
+    kept = stored(wish(a_manifest()))
+    body = a_manifest(storage={"rclone_password": SECRET_SET})
+    assert faults(wish, body, kept=kept) == {"/spec/storage/rclone_password": "NothingKept"}
+
+
+def test_a_kept_password_of_unknown_length_does_not_open_the_lab():
+    kept = stored(wish(a_manifest(general={"jupyter_password": "short"})))
+    body = a_manifest(general={"service": "jupyterlab", "jupyter_password": SECRET_SET})
+    assert faults(wish, body, kept=kept) == {"/spec/general/jupyter_password": "WrongLength"}
+
+
+def test_a_secret_left_out_is_none():
+    kept = stored(wish(a_manifest(general={"jupyter_password": PASSWORD})))
+    again = wish(a_manifest(), kept=kept)
+    assert (again.spec.general.jupyter_password, again.secrets) == ("", {})
+
+
+def test_no_message_repeats_a_secret():
+    body = a_manifest(general={"service": "jupyterlab", "jupyter_password": "s3cr\0t"})
+    with pytest.raises(InvalidSpec) as caught:
+        wish(body)
+    assert "s3cr" not in repr(caught.value.faults)
+
+
+def test_a_shown_manifest_changes_nothing_when_applied():
+    wished = wish(
+        a_manifest(
+            metadata={"labels": {"a": "b"}, "annotations": {"c": "d"}},
+            module="DEEP-OC-x",
+            suspend=True,
+            update={"policy": "queue"},
+            general={"docker_image": "a/b:c", "jupyter_password": PASSWORD, "desc": "two\nlines"},
+            hardware={"gpu": 2},
+        )
+    )
+    kept = stored(wished)
+    shown = json.loads(json.dumps(manifest_of(kept)))
+    again = wish(shown, kept=kept)
+    assert replace(again, secrets={}) == replace(wished, secrets={})
+    assert PASSWORD not in json.dumps(shown)
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [  # RFC 7396, appendix A
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"a": "foo"}, None, None),
+        ({"a": "foo"}, "bar", "bar"),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_a_merge_patch_does_what_the_rfc_says(target, patch, result):
+    before = copy.deepcopy((target, patch))
+    assert merge_patch(target, patch) == result
+    assert (target, patch) == before
+
+
+def test_a_merge_patch_of_any_depth_is_applied():
+    patch = {}
+    for _ in range(100_000):
+        patch = {"a": patch}
+    deep = merge_patch({}, patch)
+    assert faults(wish, deep) != {}
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=[]), max_size=20)
+    | st.sampled_from(["${x}", "\ud800", "a\0", SECRET_SET, 2**63, 1e308, "jupyterlab"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=5)
+            | st.sampled_from(
+                ["metadata", "spec", "general", "hardware", "storage", "name", "gpu"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+MANIFESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "metadata": ANYTHING
+        | st.fixed_dictionaries(
+            {"name": ANYTHING | st.just("a")},
+            optional={"vo": ANYTHING, "labels": ANYTHING, "annotations": ANYTHING, "uid": ANYTHING},
+        ),
+        "spec": ANYTHING
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                group: ANYTHING
+                | st.fixed_dictionaries(
+                    {}, optional={key: ANYTHING for g, key in CONF.fields if g == group}
+                )
+                for group in ("general", "hardware", "storage")
+            }
+            | {"module": ANYTHING, "suspend": ANYTHING, "update": ANYTHING},
+        ),
+        "apiVersion": ANYTHING,
+        "status": ANYTHING,
+    },
+)
+KEPT = stored(wish(a_manifest(general={"jupyter_password": PASSWORD})))
+
+
+@given(ANYTHING | MANIFESTS, st.sampled_from([None, KEPT]))
+def test_whatever_is_sent_becomes_a_wish_or_is_refused_by_name(body, kept):
+    for call in (lambda: wish(body, kept=kept), lambda: seed_wish(body)):
+        try:
+            wished = call()
+        except InvalidSpec as error:
+            assert error.faults  # noqa: PT017  # both ends of the promise stand in one test
+            said = json.dumps([[f.pointer, f.code, f.message, f.allowed] for f in error.faults])
+            json.loads(said)
+            for fault in error.faults:
+                "".join((fault.pointer, fault.message, fault.allowed)).encode("utf-8")
+        else:
+            wished.spec.model_dump_json().encode("utf-8")
