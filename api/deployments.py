@@ -16,7 +16,7 @@ from specs.model import SECRET_SET, Deployment, Phase
 from specs.reading import Page
 from specs.store import SpecStore
 from specs.userconf import UserConf
-from specs.wish import Wish, manifest_of, merge_patch, wish_of_conf, wish_of_manifest
+from specs.wish import Wish, manifest_of, patched_manifest, wish_of_conf, wish_of_manifest
 
 PATCH_ATTEMPTS: Final = 10
 """How often a patch without a version is redone when the record moves under it."""
@@ -178,7 +178,7 @@ class Deployments:
         for attempt in range(1, PATCH_ATTEMPTS + 1):
             current = self.find(user, name, vo=vo)
             wanted = precondition.version_to_replace(current)
-            body = merge_patch(manifest_of(current), patch)
+            body = patched_manifest(manifest_of(current), patch)
             read = Precondition(frozenset({wanted or current.resource_version}))
             try:
                 return self.apply(

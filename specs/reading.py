@@ -17,6 +17,13 @@ RECORDS: Final = select(
     *(deployments.c[name] for name in Row._fields), applied_jobs.c.job
 ).outerjoin_from(deployments, applied_jobs)
 ONE_RECORD: Final = RECORDS.where(deployments.c.uid == bindparam("uid"))
+# Built once: putting a statement together costs more than running it.
+NAMED: Final = RECORDS.where(
+    deployments.c.owner_iss == bindparam("iss"),
+    deployments.c.owner_sub == bindparam("sub"),
+    deployments.c.name == bindparam("name"),
+).order_by(deployments.c.vo)
+NAMED_IN_VO: Final = NAMED.where(deployments.c.vo == bindparam("vo"))
 ONE_LOOK: Final = select(
     deployments.c.resource_version,
     deployments.c.seen_index,
@@ -54,9 +61,16 @@ def fetch_record(connection: Connection, uid: str) -> Deployment | None:
     return None if row is None else record_of(row)
 
 
-def fetch_records(connection: Connection, query: Select[Any]) -> list[Deployment]:
-    """Return the records that `query`, made from `RECORDS`, selects."""
-    return [record_of(row) for row in connection.execute(query)]
+def fetch_named(
+    connection: Connection, owner: Owner, name: str, *, vo: str | None
+) -> list[Deployment]:
+    """Return the owner's records of that name in `vo`, None: in every VO, in the order of VOs."""
+    given = {"iss": owner.iss, "sub": owner.sub, "name": name}
+    if vo is None:
+        rows = connection.execute(NAMED, given)
+    else:
+        rows = connection.execute(NAMED_IN_VO, given | {"vo": vo})
+    return [record_of(row) for row in rows]
 
 
 def fetch_page(

@@ -25,9 +25,9 @@ from specs.reading import (
     belongs_to,
     fetch_heads,
     fetch_look,
+    fetch_named,
     fetch_page,
     fetch_record,
-    fetch_records,
     fetch_secrets,
 )
 from specs.records import Head, look_of, optional_instant_text
@@ -204,11 +204,8 @@ class SpecStore:
             NotFound: the owner has none.
             InvalidSpec: `vo` is None and more than one VO has it.
         """
-        query = RECORDS.where(belongs_to(owner), deployments.c.name == name)
-        if vo is not None:
-            query = query.where(deployments.c.vo == vo)
         with self._database.read() as connection:
-            found = fetch_records(connection, query.order_by(deployments.c.vo))
+            found = fetch_named(connection, owner, name, vo=vo)
         if len(found) > 1:
             refuse_ambiguous(name, [record.vo for record in found])
         return found[0] if found else refuse_absent(name)

@@ -6,10 +6,10 @@ Says how a record is written; when and why is said by `specs.store`.
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from specs.model import Applied, Deployment, Owner
-from specs.reading import RECORDS, belongs_to, fetch_record, fetch_records, fetch_secrets
+from specs.reading import fetch_named, fetch_record, fetch_secrets
 from specs.records import Look, json_text, row_of
 from specs.schema import (
     applied_jobs,
@@ -35,6 +35,11 @@ WRITE_LOOK: Final = (
             for name in ("resource_version", "observed_at", "seen_index", *Look._fields)
         }
     )
+)
+# One statement for both databases; SQLAlchemy has it only per dialect.
+WRITE_APPLIED_JOB: Final = text(
+    "INSERT INTO applied_jobs (uid, job) VALUES (:uid, :job)"
+    " ON CONFLICT (uid) DO UPDATE SET job = excluded.job"
 )
 WRITE_SEEN_INDEX: Final = (
     update(deployments)
@@ -62,8 +67,7 @@ class Write:
 
     def record_named(self, owner: Owner, vo: str, name: str) -> Deployment | None:
         """Return the owner's record of that name, or None."""
-        query = RECORDS.where(belongs_to(owner), deployments.c.vo == vo, deployments.c.name == name)
-        return next(iter(fetch_records(self.connection, query)), None)
+        return next(iter(fetch_named(self.connection, owner, name, vo=vo)), None)
 
     def record_of_key(self, owner: Owner, key: str) -> Deployment | None:
         """Return the record that was answered to the owner's request of that key, or None."""
@@ -120,11 +124,10 @@ class Write:
 
     def save_applied_job(self, uid: str, applied: Applied | None) -> None:
         """Replace the job that was last sent for a record."""
-        self.connection.execute(delete(applied_jobs).where(applied_jobs.c.uid == uid))
-        if applied is not None:
-            self.connection.execute(
-                insert(applied_jobs), {"uid": uid, "job": json_text(applied.job)}
-            )
+        if applied is None:
+            self.connection.execute(delete(applied_jobs).where(applied_jobs.c.uid == uid))
+        else:
+            self.connection.execute(WRITE_APPLIED_JOB, {"uid": uid, "job": json_text(applied.job)})
 
     def remember_key(self, owner: Owner, key: str, uid: str) -> None:
         """Let the owner's Idempotency-Key stand for the record from now on."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from specs.faults import Fault
+from specs.images import split_reference
 from specs.metadata import metadata_faults
 from specs.model import (
     API_VERSION,
@@ -27,6 +28,12 @@ from specs.values import Given, Values, read_values, value_faults
 
 SPEC_KEYS: Final = ("module", *GROUPS, "suspend", "update")
 POLICIES: Final = ("safe", "queue")
+
+SHORT_SPELLINGS: Final = (
+    ("general", "docker_image", "docker_tag"),
+    ("hardware", "gpu", "gpu_num"),
+)
+"""(group, key, the key that it also says)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,27 @@ def merge_patch(target: object, patch: object) -> object:
             else:
                 into[key] = change
     return merged
+
+
+def patched_manifest(manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `manifest` with a merge patch of it, whose short spellings replace the full ones.
+
+    A tag inside `docker_image` stands for `docker_tag`, `gpu` for `gpu_num`: a person who patches
+    the one does not mean to contradict what the other said before.
+    """
+    merged: dict[str, Any] = dict(_mapping(merge_patch(manifest, patch)))
+    for group, short, full in SHORT_SPELLINGS:
+        said = _mapping(_mapping(patch.get("spec")).get(group))
+        spec = _mapping(merged.get("spec"))
+        tagged = short != "docker_image" or split_reference(str(said.get(short)))[1]
+        if said.get(short) is not None and full not in said and tagged:
+            values = {key: v for key, v in _mapping(spec.get(group)).items() if key != full}
+            merged["spec"] = {**spec, group: values}
+    return merged
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _manifest_faults(body: object) -> Iterator[Fault]:

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from specs.faults import InvalidSpec
 from specs.model import SECRET_SET, Deployment, Owner
 from specs.userconf import read_userconf
-from specs.wish import manifest_of, merge_patch, wish_of_conf, wish_of_manifest
+from specs.wish import (
+    manifest_of,
+    merge_patch,
+    patched_manifest,
+    wish_of_conf,
+    wish_of_manifest,
+)
 from specs.yaml_text import read_yaml
 
 CONF = read_userconf(
@@ -484,3 +490,30 @@ def test_whatever_is_sent_becomes_a_wish_or_is_refused_by_name(body, kept):
                 "".join((fault.pointer, fault.message, fault.allowed)).encode("utf-8")
         else:
             wished.spec.model_dump_json().encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("spec", "patch", "result"),
+    [
+        (
+            {"general": {"docker_image": "a/b", "docker_tag": "gpu"}},
+            {"general": {"docker_image": "a/c:cpu"}},
+            {"general": {"docker_image": "a/c:cpu"}},
+        ),
+        (
+            {"general": {"docker_image": "a/b", "docker_tag": "gpu"}},
+            {"general": {"docker_image": "a/c"}},
+            {"general": {"docker_image": "a/c", "docker_tag": "gpu"}},
+        ),
+        (
+            {"general": {"docker_image": "a/b", "docker_tag": "gpu"}},
+            {"general": {"docker_image": "a/c:cpu", "docker_tag": "x"}},
+            {"general": {"docker_image": "a/c:cpu", "docker_tag": "x"}},
+        ),
+        ({"hardware": {"gpu_num": 1}}, {"hardware": {"gpu": 2}}, {"hardware": {"gpu": 2}}),
+        ({"hardware": {"gpu_num": 1}}, {"hardware": None}, {}),
+        ({"hardware": {"gpu_num": 1}}, {"hardware": 7}, {"hardware": 7}),
+    ],
+)
+def test_a_short_spelling_in_a_patch_replaces_what_the_full_one_said(spec, patch, result):
+    assert patched_manifest({"spec": spec}, {"spec": patch}) == {"spec": result}
