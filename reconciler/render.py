@@ -11,7 +11,6 @@ the job is created and repeated unchanged afterwards; the current ones are in `u
 which updates in place.
 """
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -91,7 +90,9 @@ def render(deployment: Deployment, template: Json, site: Site) -> Wanted:
     applied = deployment.applied
     if applied is not None and applied.generation == deployment.generation:
         return Wanted(ref, applied.job, applied.digest, with_secrets)
-    job = _fill(copy.deepcopy(dict(template)), deployment, site, with_secrets=with_secrets)
+    # Through JSON text, which is faster than deepcopy: a template is JSON.
+    fresh = json.loads(json.dumps(template))
+    job = _fill(fresh, deployment, site, with_secrets=with_secrets)
     return Wanted(ref, job, digest_of(job), with_secrets)
 
 

@@ -31,6 +31,7 @@ from reconciler.cluster.session import CONNECT_S, Sessions, client_certificate, 
 from reconciler.cluster.stream import SILENCE_S, follow
 from reconciler.errors import (
     ClusterError,
+    ClusterForbidden,
     ClusterUnavailable,
     JobConflict,
     JobRejected,
@@ -51,6 +52,7 @@ from reconciler.settings import NomadSettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Kept = TypeVar("Kept", Job, Allocation, Evaluation)
 
 PER_PAGE: Final = 1000
 """Items per page of a list; 1,000 jobs are some 0.6 MB."""
@@ -237,16 +239,15 @@ class NomadCluster(Cluster):
         return endpoint(**self._access, namespace=namespace, session=self._sessions.here())
 
     def _list(
-        self, endpoint: type[Requester], read: Callable[[Json], T], params: Mapping[str, str]
-    ) -> Listing[T]:
+        self, endpoint: type[Requester], read: Callable[[Json], Kept], params: Mapping[str, str]
+    ) -> Listing[Kept]:
         with self._asking():
-            listings = []
-            for namespace in self._namespaces:
-                found = _joined(self._pages(endpoint, read, {**params, "namespace": namespace}))
-                if not found.items:
-                    self._require_namespace(namespace)
-                listings.append(found)
-            return _joined(listings)
+            # One list over all namespaces, whatever their number. One that is not there looks
+            # empty, so whether they exist is a question of its own.
+            found = _joined(self._pages(endpoint, read, {**params, "namespace": "*"}))
+            self._require_namespaces()
+            ours = [item for item in found.items if item.ref.namespace in self._namespaces]
+            return Listing(found.index, ours)
 
     def _pages(
         self, endpoint: type[Requester], read: Callable[[Json], T], params: Mapping[str, str]
@@ -293,6 +294,15 @@ class NomadCluster(Cluster):
             return {**found}
         self._require_namespace(namespace)
         return None
+
+    def _require_namespaces(self) -> None:
+        there = {n["Name"] for n in self._at(api.Namespaces, "default").get_namespaces()}
+        missing = sorted(set(self._namespaces) - there)
+        if missing:
+            raise ClusterForbidden(
+                f"Nomad shows us no namespace {', '.join(missing)}: create it, let our token see"
+                " it, or correct nomad.namespaces"
+            )
 
     def _require_namespace(self, namespace: str) -> None:
         # Nomad finds nothing in a namespace that does not exist, in the same words as elsewhere.

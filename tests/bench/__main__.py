@@ -129,7 +129,7 @@ def _purge(agent: DevAgent, ids: list[str], namespace: str) -> None:
 def _converged_rate(runtime: Runtime, count: int) -> float:
     began = time.monotonic()
     runtime.start()
-    wait_until(lambda: _applied(runtime) >= count, within_s=300, every_s=0.02)
+    wait_until(lambda: _applied(runtime) >= count, within_s=300, every_s=0.1)
     return count / (time.monotonic() - began)
 
 

@@ -204,10 +204,12 @@ def test_no_secret_is_shown_in_the_title(server):
     assert shown == "Nomad at http://nomad.example:4646"
 
 
-def test_every_call_names_its_namespace(server):
+def test_every_call_names_its_namespace_and_a_list_all_of_them(server):
     """python-nomad sends none with evaluations and Variables."""
     server.answer = lambda asked: (
-        Answer({"Items": {}, "ModifyIndex": 3})
+        Answer([{"Name": "ns"}])
+        if asked.path == "/v1/namespaces"
+        else Answer({"Items": {}, "ModifyIndex": 3})
         if "/var/" in asked.path
         else a_page()
         if asked.path.endswith("s") and "/job/" not in asked.path
@@ -221,9 +223,8 @@ def test_every_call_names_its_namespace(server):
     cluster.put_variable(REF, {"a": "b"}, if_index=0)
     cluster.delete_variable(REF)
     cluster.purge_job(REF)
-    own = [a for a in server.asked if not a.path.startswith(("/v1/namespace/", "/v1/agent/"))]
-    assert len(own) == 7
-    assert [asked.query["namespace"] for asked in own] == [["ns"]] * 7
+    own = [a for a in server.asked if not a.path.startswith(("/v1/namespace", "/v1/agent/"))]
+    assert [asked.query["namespace"] for asked in own] == [["*"]] * 3 + [["ns"]] * 4
 
 
 @pytest.mark.parametrize("odd", ["../agent/self", "a?purge=true#", "a/b", "a%2Fb", "é\n"])
@@ -364,8 +365,13 @@ def test_a_lost_variable_write_tells_no_secret(server, caplog):
 def test_pages_of_all_namespaces_make_one_list(server):
     server.will(
         a_page(STUB, index=12, after="ns.j2"),
-        a_page({**STUB, "ID": "j2"}, index=11),
-        a_page({**STUB, "Namespace": "other", "ID": "j3"}, index=13),
+        a_page(
+            {**STUB, "ID": "j2"},
+            {**STUB, "Namespace": "other", "ID": "j3"},
+            {**STUB, "Namespace": "somebody-elses", "ID": "j4"},
+            index=11,
+        ),
+        Answer([{"Name": "ns"}, {"Name": "other"}, {"Name": "somebody-elses"}]),
         Answer({"config": {"Version": {"Version": "2.0.5"}}}),
     )
     cluster = a_cluster(server, namespaces=("ns", "other"))
@@ -405,8 +411,15 @@ def test_an_empty_list_of_a_namespace_that_is_not_there_is_no_list(server):
         a_cluster(server).list_jobs()
 
 
+def test_a_namespace_that_is_not_there_is_no_empty_list(server):
+    server.will(a_page(), Answer([{"Name": "default"}]))
+    with pytest.raises(ClusterForbidden, match="no namespace ns"):
+        a_cluster(server).list_jobs()
+
+
 def test_a_token_that_may_not_know_the_version_lists_all_the_same(server):
-    server.will(a_page(STUB), Answer("Permission denied", 403), a_page(STUB))
+    known = Answer([{"Name": "ns"}])
+    server.will(a_page(STUB), known, Answer("Permission denied", 403), a_page(STUB), known)
     cluster = a_cluster(server)
     assert [job.ref for job in cluster.list_jobs().items] == [REF]
     assert cluster.list_jobs().index == 10
