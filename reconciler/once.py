@@ -1,11 +1,12 @@
 """One pass over everything, told in words: `make reconcile`, `python -m reconciler --once`."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from reconciler.errors import ClusterError
 from reconciler.loop import work_once
 from reconciler.queue import Urgency
 from reconciler.runtime import Runtime
@@ -36,18 +37,30 @@ def reconcile_once(runtime: Runtime, *, tell: Callable[[str], None]) -> Report:
     namespaces = dict(runtime.settings.namespaces)
     due = enqueue_due(runtime.store, runtime.mirror, runtime.queue, namespaces, Urgency.RESYNC)
     tell(f"{runtime.cluster.title}: {due} deployments need a look")
-    until = time.monotonic() + PASS_S
     looked: dict[str, str] = {}
-    while (uid := runtime.queue.get(timeout_s=_patience_s(runtime, until))) is not None:
-        before = runtime.store.get(uid)
-        if before is not None and before.being_deleted:
-            _refresh(runtime)
-        work_once(runtime.queue, runtime.reconciler.reconcile, uid)
-        line = _line(before, runtime.store.get(uid))
-        if looked.get(uid) != line:
-            looked[uid] = line
-            tell(line)
+    with _following(runtime):
+        until = time.monotonic() + PASS_S
+        while (uid := runtime.queue.get(timeout_s=_patience_s(runtime, until))) is not None:
+            before = runtime.store.get(uid)
+            work_once(runtime.queue, runtime.reconciler.reconcile, uid)
+            line = _line(before, runtime.store.get(uid))
+            if before is not None and looked.get(uid) != line:
+                looked[uid] = line
+                tell(line)
     return Report(tuple(looked.values()), tuple(_unsettled(runtime, list(looked))))
+
+
+@contextmanager
+def _following(runtime: Runtime) -> Iterator[None]:
+    """Follow the event stream meanwhile: allocations that end say so there."""
+    stop = threading.Event()
+    follower = threading.Thread(target=runtime.cluster_changes.run, args=(stop,), daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join(timeout=PASS_S)
 
 
 def _patience_s(runtime: Runtime, until: float) -> float:
@@ -56,17 +69,9 @@ def _patience_s(runtime: Runtime, until: float) -> float:
     return max(0.0, until - time.monotonic()) if state.waiting or state.delayed else 0.0
 
 
-def _refresh(runtime: Runtime) -> None:
-    # A single pass has no event stream: what became of the allocations is listed again.
-    try:
-        fill(runtime.mirror, runtime.cluster)
-    except ClusterError as error:
-        runtime.mirror.lose(str(error))
-
-
 def _line(before: Deployment | None, after: Deployment | None) -> str:
     if after is None:
-        return f"deployment {before.name}: gone" if before else "deployment gone"
+        return f"deployment {before.name if before else ''}: gone"
     status = after.status
     return f"deployment {after.name} ({after.vo}): {status.phase.value}: {status.message}"
 

@@ -97,9 +97,13 @@ class WorkQueue(Generic[K]):
         return delay_s
 
     def forget(self, key: K) -> None:
-        """Drop what is remembered of `key`'s failures: its next retry is quick again."""
+        """Drop what is remembered of `key`: its failures and the delayed look to come.
+
+        A look that went well decides anew when to look again; its next retry is quick.
+        """
         with self._changed:
             self._failures.pop(key, None)
+            self._due_at.pop(key, None)
 
     def get(self, *, timeout_s: float | None = None) -> K | None:
         """Take the next key, waiting up to `timeout_s` (None: for ever); None when time is up.

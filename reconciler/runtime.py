@@ -69,21 +69,21 @@ class Runtime:
         )
         namespaces = dict(settings.namespaces)
         self.resync = Resync(cluster, self.mirror, store, self.queue, namespaces)
+        self.cluster_changes = ClusterChanges(
+            cluster, self.mirror, store, self.queue, namespaces, random.random
+        )
         self._controller: Controller | None = None
 
     def start(self) -> None:
         """Start the loop, unless this process is an API replica only."""
         if not self.settings.reconcile:
             return
-        namespaces = dict(self.settings.namespaces)
         self._controller = Controller(
             queue=self.queue,
             reconcile=self.reconciler.reconcile,
             sources=(
                 WishChanges(self.store, self.queue, position=self.store.newest_version()),
-                ClusterChanges(
-                    self.cluster, self.mirror, self.store, self.queue, namespaces, random.random
-                ),
+                self.cluster_changes,
             ),
             resync=self.resync,
             audit=Audit(self.store, self.queue, self.reconciler.audits, random.random),

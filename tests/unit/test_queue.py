@@ -119,6 +119,14 @@ def test_backoff_stays_between_half_and_all_of_its_step(failures):
     assert backoff_s(failures, random=lambda: 1.0) == whole
 
 
+def test_a_look_that_went_well_takes_back_the_delayed_one_before_it(queue, clock):
+    queue.add_after("a", 5)
+    queue.forget("a")
+    clock.now = 60
+    assert take(queue) is None
+    assert queue.state().delayed == 0
+
+
 def test_the_state_tells_counts_and_the_oldest_wait(queue, clock):
     queue.add("a")
     clock.now = 7
