@@ -152,8 +152,7 @@ class WorkQueue(Generic[K]):
             return
         self._rank[key] = rank
         self._added_at.setdefault(key, now)
-        if key not in self._working:
-            heapq.heappush(self._ready, (rank, next(self._tie), key))
+        heapq.heappush(self._ready, (rank, next(self._tie), key))
 
     def _admit_due(self) -> None:
         while self._delayed and self._delayed[0][0] <= self._clock():
@@ -166,7 +165,8 @@ class WorkQueue(Generic[K]):
     def _take(self) -> K | None:
         while self._ready:
             rank, _, key = heapq.heappop(self._ready)
-            if self._rank.get(key) == rank and key not in self._working:  # else it was moved
+            # Else it was moved forward, or a worker has it and `done` will bring it back.
+            if self._rank.get(key) == rank and key not in self._working:
                 del self._rank[key], self._added_at[key]
                 self._working.add(key)
                 return key

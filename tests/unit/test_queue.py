@@ -50,6 +50,16 @@ def test_a_key_in_work_is_not_handed_out_again(queue):
     assert take(queue) is None
 
 
+def test_a_key_that_was_moved_forward_is_still_with_one_worker_only(queue):
+    queue.add("a", Urgency.DRIFT)
+    queue.add("a", Urgency.USER)
+    take(queue)
+    queue.add("a", Urgency.DRIFT)  # the rank of the entry that the move left behind
+    assert take(queue) is None
+    queue.done("a")
+    assert take(queue) == "a"
+
+
 def test_a_key_added_while_in_work_comes_back_when_done(queue):
     queue.add("a")
     take(queue)
