@@ -48,4 +48,5 @@ def start_logging(level: int = logging.INFO) -> None:
     door = logging.StreamHandler(sys.stderr)
     door.setFormatter(ShortLines() if sys.stderr.isatty() else JsonLines())
     logging.basicConfig(level=level, handlers=[door], force=True)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    for chatty in ("apscheduler", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from reconciler.cluster.protocol import Cluster
@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 WISHES_WAIT_S: Final = 1.0
 """How long the wait for wishes lasts before it looks whether it should end."""
+
+
+OUTAGE_TRIES: Final = 3
+"""So many failed connects in a row, some 2 s, are an outage that every status must tell."""
 
 
 class Source(Protocol):
@@ -68,14 +72,14 @@ class ClusterChanges:
     namespaces: dict[str, str]
     random: Callable[[], float]
     name: str = "cluster"
+    failures: int = field(default=0, init=False)
 
     def run(self, stop: threading.Event) -> None:
         """Connect, list, follow; after a break begin again, with back-off."""
-        failures = 0
         while not stop.is_set():
             try:
                 for changes in self._follow(stop):
-                    failures = 0
+                    self.failures = 0
                     if not self.mirror.connected:  # a resync found it wrong
                         break
                     for ref in self.mirror.apply(changes):
@@ -86,9 +90,11 @@ class ClusterChanges:
             if stop.is_set():
                 return
             self.mirror.lose(trouble)
-            failures += 1
-            log.warning("cluster lost", extra={"error": trouble, "failures": failures})
-            stop.wait(backoff_s(failures, random=self.random))
+            self.failures += 1
+            log.warning("cluster lost", extra={"error": trouble, "failures": self.failures})
+            if self.failures == OUTAGE_TRIES:
+                self._look_at_all()
+            stop.wait(backoff_s(self.failures, random=self.random))
 
     def _follow(self, stop: threading.Event) -> Iterator[Changes]:
         # The stream is opened before the list is read: whatever happens while the list is on its
@@ -103,9 +109,17 @@ class ClusterChanges:
                 return
             fill(self.mirror, self.cluster)
             due = enqueue_due(self.store, self.mirror, self.queue, self.namespaces, Urgency.RESYNC)
+            if self.failures >= OUTAGE_TRIES:
+                self._look_at_all()
             log.info("cluster listed", extra={"index": self.mirror.job_index, "due": due})
             yield first
             yield from stream
+
+    def _look_at_all(self) -> None:
+        # Once when an outage begins and once when it is over: nobody shall read yesterday's
+        # "Synced" meanwhile, nor an outage that is over.
+        for head in self.store.heads():
+            self.queue.add(head.uid, Urgency.RESYNC)
 
 
 @dataclass(frozen=True, slots=True)

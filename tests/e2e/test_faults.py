@@ -117,11 +117,16 @@ def test_while_nomad_is_away_specs_are_taken_and_run_when_it_is_back(server, age
     agent.stop()
     put(server, "during")
 
-    def says_unavailable() -> bool:
-        synced = [c for c in server.status("during")["conditions"] if c["type"] == "Synced"]
-        return bool(synced and synced[0]["reason"] == "ClusterUnavailable")
+    def synced(name: str) -> str:
+        conditions = server.status(name)["conditions"]
+        return next((c["reason"] for c in conditions if c["type"] == "Synced"), "")
 
-    took_s = wait_until(says_unavailable, within_s=20, what="the outage in the status")
+    def all_say(reason: str) -> bool:
+        return all(synced(name) == reason for name in ("before", "during"))
+
+    took_s = wait_until(
+        lambda: all_say("ClusterUnavailable"), within_s=20, what="the outage in every status"
+    )
     print(f"outage told after {took_s:.1f} s")
     assert server.call("GET", "/v1/deployments")[0] == 200
     assert server.call("GET", "/livez")[0] == 200
@@ -134,6 +139,7 @@ def test_while_nomad_is_away_specs_are_taken_and_run_when_it_is_back(server, age
         what="both running",
     )
     print(f"both run {took_s:.1f} s after Nomad answers again")
+    wait_until(lambda: all_say("Synced"), within_s=20, what="no outage in any status")
     for name in ("before", "during"):
         assert (
             len(
