@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.openapi.utils import get_openapi
 
+from api import reference
 from api.deployments import Deployments
 from api.edge import Edge
 from api.problems import Problem, answer_with_problems
@@ -57,11 +58,19 @@ def create_app(
 def routes(**options: Any) -> FastAPI:
     """Return the routes and the refusals, with nothing behind them."""
     app = FastAPI(
-        title=API_TITLE, description=API_TEXT, version="1", redirect_slashes=False, **options
+        title=API_TITLE,
+        description=API_TEXT,
+        version="1",
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        **options,
     )
     answer_with_problems(app)
     app.include_router(v1.router)
     app.include_router(health.router)
+    app.include_router(reference.router)
+    app.mount(reference.PAGES_PATH, reference.page_files())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

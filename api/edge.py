@@ -15,7 +15,13 @@ from api.problems import BodyTooLarge, NotLocal, response_of
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 _PAGES: Final = ("/docs", "/redoc")
-"""Pages with scripts of their own; everything else may load nothing at all."""
+
+_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+_PAGE_POLICY: Final = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline';"
+    " style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+)
+"""The reference pages carry inline scripts of FastAPI's; nothing is loaded from elsewhere."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +114,7 @@ class _Sender:
         yield "Referrer-Policy", "no-referrer"
         yield "X-Frame-Options", "DENY"
         yield "Cache-Control", "no-store"
-        if not self._page:
-            yield "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"
+        yield "Content-Security-Policy", _PAGE_POLICY if self._page else _POLICY
 
 
 def _request_id(given: Sequence[str]) -> str:

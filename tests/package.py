@@ -17,7 +17,9 @@ from ai4papi.routers.v1 import deployments
 from reconciler.runtime import open_runtime
 from reconciler.settings import load_settings
 import api, specs
+from api.reference import PAGES
 assert api.DISTRIBUTION == "ai4papi"
+assert (PAGES / "swagger-ui/swagger-ui.css").is_file()
 runtime = open_runtime(load_settings({"AI4PAPI_CLUSTER": "simulated", "AI4PAPI_AUTH": "local"}))
 assert "usergroup" in runtime.settings.job_template
 print("etc from", runtime.settings.etc, "| template groups", len(runtime.template()["TaskGroups"]))

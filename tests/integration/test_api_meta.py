@@ -1,6 +1,7 @@
 """What the server says of itself: links, health, documents."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,20 @@ def test_health_follows_the_runtime(server, told):
 def test_the_docs_have_the_authorize_button(server):
     page = server.client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
-    assert "content-security-policy" not in page.headers
     document = server.client.get("/openapi.json").json()
     schemes = document["components"]["securitySchemes"]
     assert {(s["type"], s["scheme"]) for s in schemes.values()} == {("http", "bearer")}
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_the_reference_loads_only_what_this_server_has(server, path):
+    page = server.client.get(path)
+    assert "http" not in page.headers["content-security-policy"]
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert loaded
+    for name in loaded:
+        answer = server.client.get(name)
+        assert (answer.status_code, name[0]) == (200, "/"), name
 
 
 def test_the_committed_document_is_the_servers(server):
