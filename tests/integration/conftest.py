@@ -22,6 +22,7 @@ from api.services import Services
 from specs.model import Condition, Deployment, DeploymentStatus, Owner, Phase
 from specs.store import SpecStore
 from specs.userconf import read_userconf
+from tests.whole import Whole
 
 VOS = ("vo.ai4eosc.eu", "vo.imagine-ai.eu")
 ETC = Path(__file__).parents[2] / "etc"
@@ -210,3 +211,11 @@ def manifest() -> Callable[..., dict[str, Any]]:
         }
 
     return build
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Whole]:
+    """The whole loop on a virtual clock."""
+    whole = Whole(tmp_path)
+    yield whole
+    whole.store.close()

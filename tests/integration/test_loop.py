@@ -7,14 +7,7 @@ from reconciler.sources import Resync
 from specs.model import SECRET_SET, Phase, Update
 from tests.builders import a_spec
 from tests.simulated import a_node
-from tests.whole import NAMESPACES, Whole
-
-
-@pytest.fixture
-def whole(tmp_path):
-    whole = Whole(tmp_path)
-    yield whole
-    whole.store.close()
+from tests.whole import NAMESPACES
 
 
 @pytest.fixture

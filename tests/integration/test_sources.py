@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.sources import OUTAGE_TRIES, ClusterChanges
 from specs.model import Phase
-from tests.whole import NAMESPACES, Whole
+from tests.whole import NAMESPACES
 
 
 class Impatient(threading.Event):
@@ -21,13 +21,6 @@ class Impatient(threading.Event):
         if self._waits <= 0:
             self.set()
         return self.is_set()
-
-
-@pytest.fixture
-def whole(tmp_path):
-    whole = Whole(tmp_path)
-    yield whole
-    whole.store.close()
 
 
 @pytest.fixture
