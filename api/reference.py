@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -19,11 +19,11 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/docs")
-def read_docs() -> HTMLResponse:
+def read_docs(request: Request) -> HTMLResponse:
     """Show Swagger UI; Authorize takes the bearer token."""
     return get_swagger_ui_html(
         openapi_url=OPENAPI_PATH,
-        title="AI4EOSC Platform API",
+        title=request.app.title,
         swagger_js_url=f"{PAGES_PATH}/swagger-ui/swagger-ui-bundle.js",
         swagger_css_url=f"{PAGES_PATH}/swagger-ui/swagger-ui.css",
         swagger_favicon_url=ICON,
@@ -31,11 +31,11 @@ def read_docs() -> HTMLResponse:
 
 
 @router.get("/redoc")
-def read_redoc() -> HTMLResponse:
+def read_redoc(request: Request) -> HTMLResponse:
     """Show the reference for reading."""
     return get_redoc_html(
         openapi_url=OPENAPI_PATH,
-        title="AI4EOSC Platform API",
+        title=request.app.title,
         redoc_js_url=f"{PAGES_PATH}/redoc/redoc.standalone.js",
         redoc_favicon_url=ICON,
         with_google_fonts=False,

@@ -43,8 +43,10 @@ def reconcile_once(runtime: Runtime, *, tell: Callable[[str], None]) -> Report:
         while (uid := runtime.queue.get(timeout_s=_patience_s(runtime, until))) is not None:
             before = runtime.store.get(uid)
             work_once(runtime.queue, runtime.reconciler.reconcile, uid)
+            if before is None:
+                continue
             line = _line(before, runtime.store.get(uid))
-            if before is not None and looked.get(uid) != line:
+            if looked.get(uid) != line:
                 looked[uid] = line
                 tell(line)
     return Report(tuple(looked.values()), tuple(_unsettled(runtime, list(looked))))
@@ -69,9 +71,9 @@ def _patience_s(runtime: Runtime, until: float) -> float:
     return max(0.0, until - time.monotonic()) if state.waiting or state.delayed else 0.0
 
 
-def _line(before: Deployment | None, after: Deployment | None) -> str:
+def _line(before: Deployment, after: Deployment | None) -> str:
     if after is None:
-        return f"deployment {before.name if before else ''}: gone"
+        return f"deployment {before.name}: gone"
     status = after.status
     return f"deployment {after.name} ({after.vo}): {status.phase.value}: {status.message}"
 

@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 WISHES_WAIT_S: Final = 1.0
 """How long the wait for wishes lasts before it looks whether it should end."""
 
-
 OUTAGE_TRIES: Final = 3
 """So many failed connects in a row, some 2 s, are an outage that every status must tell."""
 

@@ -134,25 +134,19 @@ def merge_patch(target: object, patch: object) -> object:
     return merged
 
 
-def patched_manifest(manifest: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+def patched_manifest(manifest: object, patch: object) -> object:
     """Return `manifest` with a merge patch of it, whose short spellings replace the full ones.
 
     A tag inside `docker_image` stands for `docker_tag`, `gpu` for `gpu_num`: a person who patches
     the one does not mean to contradict what the other said before.
     """
-    merged: dict[str, Any] = dict(_mapping(merge_patch(manifest, patch)))
+    merged = merge_patch(manifest, patch)
     for group, short, full in SHORT_SPELLINGS:
-        said = _mapping(_mapping(patch.get("spec")).get(group))
-        spec = _mapping(merged.get("spec"))
+        said = mapping_at(mapping_at(patch, "spec"), group)
         tagged = short != "docker_image" or split_reference(str(said.get(short)))[1]
         if said.get(short) is not None and full not in said and tagged:
-            values = {key: v for key, v in _mapping(spec.get(group)).items() if key != full}
-            merged["spec"] = {**spec, group: values}
+            merged = merge_patch(merged, {"spec": {group: {full: None}}})
     return merged
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _manifest_faults(body: object) -> Iterator[Fault]:
