@@ -118,6 +118,11 @@ class Evaluation:
     blocked_eval: str = ""
     failures: tuple[PlacementFailure, ...] = ()
 
+    @property
+    def waits(self) -> bool:
+        """Whether the job waits for room: it is blocked itself, or left one that is."""
+        return bool(self.failures) and (self.status == "blocked" or bool(self.blocked_eval))
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:

@@ -26,7 +26,13 @@ from nomad.api.exceptions import (
 
 from reconciler.cluster import decode
 from reconciler.cluster.protocol import Cluster, Listing
-from reconciler.cluster.refusals import error_of, words_of
+from reconciler.cluster.refusals import (
+    NO_JOB,
+    error_of,
+    nothing_to_evaluate,
+    nothing_to_restart,
+    words_of,
+)
 from reconciler.cluster.session import CONNECT_S, Sessions, client_certificate, trusted
 from reconciler.cluster.stream import SILENCE_S, follow
 from reconciler.errors import (
@@ -46,13 +52,14 @@ from reconciler.jobs import (
     Json,
     Node,
     Registered,
+    Rollout,
     Verdict,
 )
 from reconciler.settings import NomadSettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Kept = TypeVar("Kept", Job, Allocation, Evaluation)
+Kept = TypeVar("Kept", Job, Allocation, Evaluation, Rollout)
 
 PER_PAGE: Final = 1000
 """Items per page of a list; 1,000 jobs are some 0.6 MB."""
@@ -128,6 +135,10 @@ class NomadCluster(Cluster):
         """List the evaluations of our namespaces that are blocked."""
         return self._list(api.Evaluations, decode.evaluation, {"filter": BLOCKED})
 
+    def list_rollouts(self) -> Listing[Rollout]:
+        """List the rollouts (Nomad's deployments) of our namespaces, ended ones included."""
+        return self._list(api.Deployments, decode.rollout, {})
+
     def list_nodes(self) -> Listing[Node]:
         """List the cluster's nodes with their capacity and devices."""
         with self._asking():
@@ -137,9 +148,7 @@ class NomadCluster(Cluster):
         """Read one job in full, or None where it does not exist (stopped ones do)."""
         with self._asking():
             job = self._at(api.Job, ref.namespace)
-            read = self._unless_absent(
-                "job not found", ref.namespace, lambda: job.get_job(_segment(ref.id))
-            )
+            read = self._unless_absent(NO_JOB, ref.namespace, lambda: job.get_job(_segment(ref.id)))
             if read is not None and decode.job(read).ref != ref:
                 raise ValueError(f"asked for {ref}, got another job")
             return read
@@ -175,6 +184,40 @@ class NomadCluster(Cluster):
     def purge_job(self, ref: JobRef) -> Registered:
         """Stop the job and forget it."""
         return self._deregister(ref, purge=True)
+
+    def restart_allocation(self, ref: JobRef, allocation_id: str) -> None:
+        """Restart every task of a running allocation in place."""
+        allocations = self._at(api.client.allocation, ref.namespace)
+        with self._asking():
+            try:
+                # python-nomad's own call sends no body: dead tasks would stay dead.
+                answered = allocations.request(
+                    _segment(allocation_id), "restart", method="post", json={"AllTasks": True}
+                ).json()
+                if "Index" not in answered:
+                    raise ValueError("a restart answers an index")
+            except BaseNomadException as error:
+                answer = error.nomad_resp
+                if not (isinstance(answer, requests.Response) and nothing_to_restart(answer.text)):
+                    raise
+
+    def evaluate_job(self, ref: JobRef) -> None:
+        """Let the scheduler look at the job again."""
+        jobs = self._at(api.Job, ref.namespace)
+        body = {"JobID": ref.id, "EvalOptions": {"ForceReschedule": False}}
+        with self._asking():
+            try:
+                # python-nomad's own call sends no body, which Nomad takes for old times' sake only.
+                answered = jobs.request(
+                    _segment(ref.id), "evaluate", method="post", json=body
+                ).json()
+                if "EvalID" not in answered:
+                    raise ValueError("an evaluation that was asked for has an id")
+            except BaseNomadException as error:
+                answer = error.nomad_resp
+                if not (isinstance(answer, requests.Response) and nothing_to_evaluate(answer.text)):
+                    raise
+                self._require_namespace(ref.namespace)
 
     def read_variable(self, ref: JobRef) -> tuple[Mapping[str, str], int] | None:
         """Read the items and the index of the Variable at `nomad/jobs/<job id>`, or None."""
@@ -256,7 +299,6 @@ class NomadCluster(Cluster):
         while token != "":
             asked = {**params, "per_page": PER_PAGE, "next_token": token}
             response = self._at(endpoint, self._namespaces[0]).request(method="get", params=asked)
-            _require_leader(response)
             items = [read(item) for item in response.json()]
             yield Listing(int(response.headers["X-Nomad-Index"]), items)
             token = response.headers.get("X-Nomad-Nexttoken", "")
@@ -356,11 +398,6 @@ def _joined(listings: Iterable[Listing[T]]) -> Listing[T]:
     return Listing(
         min(part.index for part in parts), [item for part in parts for item in part.items]
     )
-
-
-def _require_leader(response: requests.Response) -> None:
-    if response.headers.get("X-Nomad-Knownleader") == "false":
-        raise ClusterUnavailable("the Nomad server that answered knows no leader: its list is old")
 
 
 def _segment(text: str) -> str:

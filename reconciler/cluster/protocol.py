@@ -19,6 +19,7 @@ from reconciler.jobs import (
     Json,
     Node,
     Registered,
+    Rollout,
     Verdict,
 )
 
@@ -70,6 +71,10 @@ class Cluster(Protocol):
         """
         ...
 
+    def list_rollouts(self) -> Listing[Rollout]:
+        """List the rollouts (Nomad's deployments) of our namespaces, ended ones included, paged."""
+        ...
+
     def list_nodes(self) -> Listing[Node]:
         """List the cluster's nodes with their capacity and devices."""
         ...
@@ -96,6 +101,20 @@ class Cluster(Protocol):
 
     def purge_job(self, ref: JobRef) -> Registered:
         """Stop the job and forget it. Purging a missing one is fine."""
+        ...
+
+    def restart_allocation(self, ref: JobRef, allocation_id: str) -> None:
+        """Restart every task of a running allocation in place.
+
+        One that is gone or does not run has nothing to restart: that is fine.
+        """
+        ...
+
+    def evaluate_job(self, ref: JobRef) -> None:
+        """Let the scheduler look at the job again; running work and the job stay as they are.
+
+        A missing one has nothing to evaluate: that is fine.
+        """
         ...
 
     def read_variable(self, ref: JobRef) -> tuple[Mapping[str, str], int] | None:

@@ -17,6 +17,16 @@ from reconciler.errors import (
 CONFLICT: Final = "Enforcing job modify index"
 """Begins every refusal of a register that came with an index."""
 
+TYPE_CHANGE: Final = "cannot update job from type"
+"""Begins the refusal of a register that would change a job's type, a stopped job's too. Validation
+finds nothing wrong with such a job and a plan answers as if it could be written."""
+
+NOTHING_TO_RESTART: Final = ("Unknown allocation", "restart of an alloc that should not run")
+"""Nomad's words where a restart comes too late: the allocation is gone, or has ended."""
+
+NO_JOB: Final = "job not found"
+"""All that Nomad says of a job that it does not have; the status may be 500 or 404."""
+
 NO_NAMESPACE: Final = ("nonexistent namespace", "Namespace not found")
 """Nomad's words for a namespace that it does not have; the status may be 500 or 404."""
 
@@ -43,9 +53,19 @@ def error_of(status: int, text: str) -> ClusterError:
         return JobConflict("it is no longer at the index that was read")
     if CONFLICT in text:
         return JobConflict(words)
-    if status in {400, 413, 422}:
+    if status in {400, 413, 422} or TYPE_CHANGE in text:
         return JobRejected(words)
     return ClusterUnavailable(said)
+
+
+def nothing_to_restart(text: str) -> bool:
+    """Tell whether a refused restart means that nothing is there that could restart."""
+    return any(known in text for known in NOTHING_TO_RESTART)
+
+
+def nothing_to_evaluate(text: str) -> bool:
+    """Tell whether a refused evaluation means that there is no such job."""
+    return text.strip() == NO_JOB
 
 
 def words_of(text: str) -> str:

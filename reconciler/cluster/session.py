@@ -1,10 +1,14 @@
 """The HTTP sessions of the real adapter: whom we trust, as whom we speak, how many connections."""
 
 import threading
+from io import BytesIO
+from time import monotonic
 from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
 
 from reconciler.settings import NomadSettings
 
@@ -13,6 +17,12 @@ CONNECTIONS: Final = 32
 
 CONNECT_S: Final = 3.0
 """How long a connection may take to come about."""
+
+BODY_BYTES_MAX: Final = 1 << 27
+"""No answer is near 128 MB, a page of a thousand allocations is some five: what grows beyond is not
+Nomad's, or would take the memory of everybody else."""
+
+CHUNK_BYTES: Final = 1 << 16
 
 
 class Sessions:
@@ -40,6 +50,52 @@ class Sessions:
         return open_session(self._settings, NomadAdapter(self._settings.tls_server_name))
 
 
+class BoundedSession(requests.Session):
+    """A session whose answers arrive in time, in bounds and from a server that may know, or not at
+    all.
+
+    The time-out of requests counts from byte to byte: an answer that trickles would hold a worker
+    for hours. Here it counts from the request to the last byte of the body. Streams are left alone.
+    """
+
+    def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
+        """Send, and unless a stream is asked for read the body.
+
+        Raises: requests.RequestException where that takes longer or brings more than it may.
+        """
+        if how.get("stream"):
+            return super().send(request, **how)
+        connect_s, answer_s = how["timeout"]
+        until_s = monotonic() + connect_s + answer_s
+        response = super().send(request, **{**how, "stream": True})
+        try:
+            _require_leader(response)
+            response.raw = BytesIO(_read_whole(response.raw, until_s=until_s))
+        except (HTTPError, OSError) as error:
+            response.close()
+            if isinstance(error, requests.RequestException):
+                raise
+            raise requests.ConnectionError(error) from error
+        return response
+
+
+def _require_leader(response: requests.Response) -> None:
+    if response.headers.get("X-Nomad-KnownLeader") == "false":
+        raise requests.ConnectionError("the server that answered knows no leader: its word is old")
+
+
+def _read_whole(raw: BaseHTTPResponse, *, until_s: float) -> bytes:
+    body = bytearray()
+    while chunk := raw.read1(CHUNK_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise requests.ConnectionError(f"the answer is longer than {BODY_BYTES_MAX} bytes")
+        if monotonic() > until_s:
+            raise requests.Timeout("the answer timed out: it came, but too slowly")
+    raw.release_conn()
+    return bytes(body)
+
+
 class NomadAdapter(HTTPAdapter):
     """An adapter that may expect another name in the certificate than the address has."""
 
@@ -61,7 +117,7 @@ def open_session(settings: NomadSettings, adapter: HTTPAdapter) -> requests.Sess
 
     A redirect would carry the token to whoever is named in it.
     """
-    session = requests.Session()
+    session = BoundedSession()
     session.trust_env = False
     session.max_redirects = 0
     session.auth = _basic(settings.http_auth)

@@ -33,6 +33,7 @@ plugin "{plugin}" {{
 
 NODE = "simulated-node"
 DOORS = ("simulated", "http", pytest.param("nomad", marks=pytest.mark.nomad))
+on_the_wire = pytest.mark.parametrize("case", DOORS[1:], indirect=True)
 
 
 @pytest.fixture(params=DOORS)
@@ -50,7 +51,7 @@ def simulated_door() -> Door:
     return Door(
         cluster=SimulatedCluster(nomad, NAMESPACES),
         stop_allocation=nomad.machines.stop_allocation,
-        add_device=lambda: nomad.machines.put_node(_node(devices=2)),
+        **_second_device(nomad),
     )
 
 
@@ -62,7 +63,7 @@ def http_door() -> Iterator[Door]:
         yield Door(
             cluster=NomadCluster(NomadSettings(address=served.address), NAMESPACES),
             stop_allocation=nomad.machines.stop_allocation,
-            add_device=lambda: nomad.machines.put_node(_node(devices=2)),
+            **_second_device(nomad),
             address=served.address,
         )
 
@@ -72,6 +73,14 @@ def _simulated() -> SimulatedNomad:
     for namespace in NAMESPACES:
         nomad.put_namespace(namespace)
     return nomad
+
+
+def _second_device(nomad: SimulatedNomad) -> dict[str, Any]:
+    node_id = _node(devices=1)["ID"]
+    return {
+        "add_device": lambda: nomad.machines.set_devices(node_id, {DEVICE: 2}),
+        "remove_device": lambda: nomad.machines.set_devices(node_id, {DEVICE: 1}),
+    }
 
 
 def _node(*, devices: int) -> dict[str, Any]:
@@ -96,6 +105,7 @@ def nomad_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
                 cluster=NomadCluster(NomadSettings(address=agent.address), NAMESPACES),
                 stop_allocation=lambda id_: agent.call("POST", f"/v1/allocation/{id_}/stop"),
                 add_device=(devices / "second").touch if plugin else None,
+                remove_device=(devices / "second").unlink if plugin else None,
                 address=agent.address,
             )
     finally:

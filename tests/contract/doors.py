@@ -29,11 +29,13 @@ DEADLINE_S: Final = 20.0
 
 @dataclass
 class Door:
-    """One way to a Nomad. `add_device` is None where the Nomad has no device plugin."""
+    """One way to a Nomad. `add_device` lets a second device be there, `remove_device` lets it not;
+    both are None where the Nomad has no device plugin."""
 
     cluster: Cluster
     stop_allocation: Callable[[str], object]
     add_device: Callable[[], object] | None = None
+    remove_device: Callable[[], object] | None = None
     address: str = ""
     standing: "Running | None" = None
 
@@ -78,6 +80,12 @@ class Case:
         if self.door.standing is None:
             self.door.standing = self.running()
         return deepcopy(self.door.standing)
+
+    def leave_standing(self) -> None:
+        """Remove the job that runs through all cases: the next that looks at it starts another."""
+        if self.door.standing is not None:
+            self.refs.add(ref_of(self.door.standing.job))
+            self.door.standing = None
 
     def read(self, job: Mapping[str, Any]) -> Mapping[str, Any]:
         found = self.cluster.read_job(ref_of(job))

@@ -4,15 +4,23 @@ Source: answers of Nomad 2.0. The result is a fresh tree; what was sent is left 
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, Final
 
+from reconciler.cluster.simulator.json_tree import copied
 from reconciler.cluster.simulator.refusal import Refusal
 from reconciler.cluster.simulator.shapes import HOUR, SECOND, SHAPES, Field
 
 _FOLDED: Final = {
-    shape: {name.lower(): name for name in fields} for shape, fields in SHAPES.items()
+    shape: {
+        spelling: (name, field)
+        for name, field in fields.items()
+        for spelling in (name.lower(), name)
+    }
+    for shape, fields in SHAPES.items()
 }
+"""By spelling, the name and the field; Nomad's own spelling is found without folding it."""
+
+_ORDERED: Final = {shape: sorted(fields.items()) for shape, fields in SHAPES.items()}
 _PYTHON: Final[dict[str, type]] = {"string": str, "bool": bool}
 _INT_RANGE: Final = {"int": (-(2**63), 2**63), "uint64": (0, 2**64)}
 _IDENTITY: Final = {
@@ -46,7 +54,7 @@ def canonical_job(sent: Mapping[str, Any], *, namespace: str = "default") -> dic
     typed = typed_job(sent)
     typed.setdefault("Namespace", namespace)
     batch = typed.get("Type") == "batch"
-    job = _filled("Job", typed)
+    job = _filled("Job", {**typed, "TaskGroups": None})
     job["Name"] = typed.get("Name", job["ID"])
     job["Datacenters"] = job["Datacenters"] or ["*"]
     job["TaskGroups"] = [
@@ -70,16 +78,19 @@ def _typed(shape: str, sent: Mapping[str, Any], *, path: str) -> dict[str, Any]:
     taken: dict[str, Any] = {}
     folded = _FOLDED[shape]
     for key, value in sent.items():
-        name = folded.get(key.lower())
-        if name is not None and value is not None:
-            taken[name] = _value(SHAPES[shape][name], value, owner=shape, path=f"{path}.{name}")
+        if value is None:
+            continue
+        found = folded.get(key) or folded.get(key.lower())
+        if found is not None:
+            name, field = found
+            taken[name] = _value(field, value, owner=shape, path=f"{path}.{name}")
     return taken
 
 
 def _value(field: Field, value: Any, *, owner: str, path: str) -> Any:
     kind = field.kind
     if kind == "any":
-        return deepcopy(value)
+        return copied(value)
     if kind in _INT_RANGE:
         return _integer(kind, value, owner=owner, path=path)
     if kind in _PYTHON:
@@ -140,18 +151,26 @@ def _go_word(value: Any) -> str:
 def _filled(shape: str, typed: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the defaults of one object and, unless said otherwise, of everything below it."""
     full: dict[str, Any] = {}
-    for name, field in sorted(SHAPES[shape].items()):
-        value = typed.get(name, field.default)
-        if field.kind == "string":
-            value = value or field.default  # An empty text counts as not sent.
-        elif field.kind in SHAPES and value is not None:
-            value = _filled(field.kind, value)
-        elif field.kind.startswith("[") and value:
-            value = [_filled(field.kind[1:-1], item) for item in value]
-        elif isinstance(value, list | dict) and not value:
-            value = None  # Nomad stores an empty list or map as null.
-        full[name] = value
+    for name, (kind, default) in _ORDERED[shape]:
+        value = typed.get(name, default)
+        if not value:
+            # An empty text counts as not sent; an empty list or map is stored as null.
+            full[name] = _empty(kind, value, default)
+        elif kind in SHAPES:
+            full[name] = _filled(kind, value)
+        elif kind[0] == "[":
+            full[name] = [_filled(kind[1:-1], item) for item in value]
+        else:
+            full[name] = value
     return full
+
+
+def _empty(kind: str, value: Any, default: Any) -> Any:
+    if value == "":
+        return default
+    if value is not None and kind in SHAPES:
+        return _filled(kind, value)
+    return None if isinstance(value, list | dict) else value
 
 
 def _group(sent: Mapping[str, Any], *, job: Mapping[str, Any], batch: bool) -> dict[str, Any]:
@@ -166,6 +185,7 @@ def _group(sent: Mapping[str, Any], *, job: Mapping[str, Any], batch: bool) -> d
         "TaskGroup",
         {
             **sent,
+            "Tasks": None,
             "EphemeralDisk": sent.get("EphemeralDisk", {}),
             "RestartPolicy": restarts,
             "ReschedulePolicy": reschedules,
@@ -174,6 +194,7 @@ def _group(sent: Mapping[str, Any], *, job: Mapping[str, Any], batch: bool) -> d
         },
     )
     namespace = job["Namespace"]
+    group["Scaling"] = _scaling(group, sent.get("Scaling"), job=job)
     group["Networks"] = [_network(item) for item in group["Networks"] or []] or None
     group["Services"] = [_service(item, namespace) for item in group["Services"] or []] or None
     group["Tasks"] = [
@@ -201,6 +222,17 @@ def _task(
     task["Identity"] = task["Identity"] or dict(_IDENTITY)
     task["Services"] = [_service(item, namespace) for item in task["Services"] or []] or None
     return task
+
+
+def _scaling(
+    group: Mapping[str, Any], sent: Mapping[str, Any] | None, *, job: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the group's scaling policy: the count is its least, and it names what it scales."""
+    policy = group["Scaling"]
+    if policy is None or sent is None:
+        return None
+    target = {"Namespace": job["Namespace"], "Job": job["ID"], "Group": group["Name"]}
+    return {**policy, "Min": sent.get("Min", group["Count"]), "Target": target}
 
 
 def _service(service: dict[str, Any], namespace: str) -> dict[str, Any]:

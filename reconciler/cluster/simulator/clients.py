@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from reconciler.cluster.simulator import rollouts, tasks
-from reconciler.cluster.simulator.servers import START_NS, Servers, group_of
+from reconciler.cluster.simulator.servers import START_NS, STOP_NS, Servers, group_of
 from reconciler.cluster.simulator.tasks import restarts_so_far, timestamp
 from reconciler.cluster.simulator.timers import Due, Timers
 from reconciler.cluster.simulator.world import JobKey, Json, World
@@ -62,11 +62,20 @@ class Clients:
             allocation = self._world.allocs[alloc_id]
             reads = tasks.reads_variable(allocation["Job"], allocation["TaskGroup"])
             if reads and _runs(allocation):
-                self._world.next_index()
-                now_ns = self._timers.now_ns()
-                self._put(tasks.restarting(allocation, None, START_NS, now_ns))
-                self._world.tell()
-                self._timers.set(START_NS, "start", alloc_id)
+                self.restart(allocation, "Template with change_mode restart re-rendered")
+
+    def restart(self, allocation: Json, why: str) -> None:
+        """Let the tasks of a running allocation end and start again, by nobody's policy."""
+        self._world.next_index()
+        self._put(tasks.told_to_restart(allocation, why, self._timers.now_ns()))
+        self._world.tell()
+        self._timers.set(START_NS, "start", allocation["ID"])
+
+    def stop_lost(self, node_id: str) -> None:
+        """Let a node that came back stop what was given up as lost while it was away."""
+        for allocation in self._world.allocs.values():
+            if allocation["NodeID"] == node_id and allocation["ClientStatus"] == "lost":
+                self._timers.set(STOP_NS, "stopped", allocation["ID"])
 
     def _start(self, due: Due) -> None:
         allocation = self._world.allocs.get(due.object_id)
@@ -114,7 +123,9 @@ class Clients:
 
     def _stopped(self, due: Due) -> None:
         allocation = self._world.allocs.get(due.object_id)
-        if allocation is None or allocation["ClientStatus"] not in {"pending", "running"}:
+        if allocation is None or allocation["ClientStatus"] not in {"pending", "running", "lost"}:
+            return
+        if self._world.nodes[allocation["NodeID"]]["Status"] == "down":
             return
         self._world.next_index()
         self._put(tasks.killed(allocation, self._timers.now_ns()))
@@ -144,7 +155,8 @@ class Clients:
             self._world.next_index()
             self._servers.evaluate(key, trigger, kind="AllocationUpdated")
         self._end_drain(allocation["NodeID"])
-        self._servers.look_for_room()
+        node = self._world.nodes[allocation["NodeID"]]
+        self._servers.look_for_room(node["ComputedClass"])
 
     def _end_drain(self, node_id: str) -> None:
         """A node whose last allocation has gone is drained; it stays ineligible."""

@@ -6,12 +6,17 @@ Refusals and values go through the same modules as a real Nomad's, so a look can
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Final
 
 from reconciler.cluster import decode
 from reconciler.cluster.protocol import Cluster, Listing
-from reconciler.cluster.refusals import error_of, words_of
+from reconciler.cluster.refusals import (
+    error_of,
+    nothing_to_evaluate,
+    nothing_to_restart,
+    words_of,
+)
+from reconciler.cluster.simulator.json_tree import copied
 from reconciler.cluster.simulator.refusal import Refusal
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.cluster.simulator.world import World
@@ -26,6 +31,7 @@ from reconciler.jobs import (
     Json,
     Node,
     Registered,
+    Rollout,
     Verdict,
 )
 
@@ -93,6 +99,16 @@ class SimulatedCluster(Cluster):
             ]
             return Listing(world.latest_index("evals"), evaluations)
 
+    def list_rollouts(self) -> Listing[Rollout]:
+        """List the rollouts (Nomad's deployments) of our namespaces, ended ones included."""
+        with self._nomad.reading() as world:
+            rollouts = [
+                decode.rollout(rollout)
+                for rollout in world.rollouts.values()
+                if rollout["Namespace"] in self._namespaces
+            ]
+            return Listing(world.latest_index("deployment"), rollouts)
+
     def list_nodes(self) -> Listing[Node]:
         """List the cluster's nodes with their capacity and devices."""
         with self._nomad.reading() as world:
@@ -104,7 +120,8 @@ class SimulatedCluster(Cluster):
         """Read one job in full, or None where it does not exist (stopped ones do)."""
         with _asking(), self._nomad.reading() as world:
             _require_namespace(world, ref.namespace)
-            return deepcopy(world.jobs.get(ref))
+            found: Json | None = copied(world.jobs.get(ref))
+            return found
 
     def plan_job(self, job: Json) -> Verdict:
         """Ask the scheduler what a register would do."""
@@ -128,6 +145,26 @@ class SimulatedCluster(Cluster):
         """Stop the job and forget it."""
         return self._deregister(ref, purge=True)
 
+    def restart_allocation(self, ref: JobRef, allocation_id: str) -> None:  # noqa: ARG002
+        """Restart every task of a running allocation in place."""
+        with _asking():
+            try:
+                self._nomad.machines.restart_allocation(allocation_id)
+            except Refusal as refusal:
+                if not nothing_to_restart(refusal.text):
+                    raise
+
+    def evaluate_job(self, ref: JobRef) -> None:
+        """Let the scheduler look at the job again."""
+        with _asking():
+            with self._nomad.reading() as world:
+                _require_namespace(world, ref.namespace)
+            try:
+                self._nomad.evaluate(ref)
+            except Refusal as refusal:
+                if not nothing_to_evaluate(refusal.text):
+                    raise
+
     def read_variable(self, ref: JobRef) -> tuple[Mapping[str, str], int] | None:
         """Read the items and the index of the Variable at `nomad/jobs/<job id>`, or None."""
         with _asking(), self._nomad.reading() as world:
@@ -147,11 +184,16 @@ class SimulatedCluster(Cluster):
 
     def changes(self, *, after: int, stop: threading.Event) -> Generator[Changes, None, None]:
         """Follow the events from `after` on, heartbeats included, until `stop` is set."""
+        with self._nomad.reading() as world:
+            restored = world.restored
         position = self._nomad.position_at(after + 1 if after else 0)
         yield Changes(0)
         quiet = 0
         while not stop.is_set():
             messages = self._nomad.messages_after(position, timeout_s=_STOP_CHECK_S)
+            with self._nomad.reading() as world:
+                if world.restored != restored:
+                    raise ClusterUnavailable("the event stream broke: the servers were restored")
             quiet = 0 if messages else quiet + 1
             for message in messages:
                 position = message.position

@@ -193,7 +193,7 @@ def _contents(
 
 
 def _is_object(value: Any) -> bool:
-    return isinstance(value, Mapping | list)
+    return isinstance(value, dict | list)
 
 
 def _objects(name: str, old: Any, new: Any) -> list[dict[str, Any]]:

@@ -226,10 +226,17 @@ def _network(taken: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _scaling(taken: dict[str, Any]) -> dict[str, Any]:
+    if "Max" not in taken:
+        raise _fault('The argument "max" is required, but no definition was found.')
+    return {"ID": "", "Type": "horizontal", "CreateIndex": 0, "ModifyIndex": 0, **taken}
+
+
 _SHAPED: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "constraint": _constraint,
     "affinity": _constraint,
     "network": _network,
+    "scaling": _scaling,
     "port": lambda taken: {"To": 0, "Value": 0, "HostNetwork": "", **taken},
     "template": lambda taken: {
         "ChangeMode": "restart",

@@ -103,6 +103,12 @@ BLOCKS: Final[dict[str, dict[str, Argument]]] = {
         "ephemeral_disk": Argument("EphemeralDisk", "ephemeral_disk"),
         "restart": Argument("RestartPolicy", "restart"),
         "disconnect": Argument("Disconnect", "disconnect"),
+        "scaling": Argument("Scaling", "scaling"),
+    },
+    "scaling": {
+        **_arguments("bool", "enabled=Enabled"),
+        **_arguments("number", "min=Min max=Max"),
+        "policy": Argument("Policy", "config"),
     },
     "network": {
         **_arguments("text", "mode=Mode hostname=Hostname"),

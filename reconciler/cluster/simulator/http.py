@@ -172,8 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._send_line({})
         nomad = self.server.nomad
+        with nomad.reading() as world:
+            restored = world.restored
         position, quiet_since = nomad.position_at(index), monotonic()
-        while not self.server.stopping.is_set():
+        while not self.server.stopping.is_set() and not self._restored_since(restored):
             for message in nomad.messages_after(position, timeout_s=_STOP_CHECK_S):
                 position = message.position
                 events = _chosen(message, wanted, asked.namespace)
@@ -184,6 +186,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_line({})
                 quiet_since = monotonic()
         self.wfile.write(b"0\r\n\r\n")
+
+    def _restored_since(self, restored: int) -> bool:
+        """Tell whether the servers were restored: every stream from before then has ended."""
+        with self.server.nomad.reading() as world:
+            return world.restored != restored
 
     def _send_line(self, message: Mapping[str, Any]) -> None:
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"

@@ -1,5 +1,7 @@
 """The machines that the simulator pretends to have, in Nomad's node JSON (pure)."""
 
+import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
@@ -72,6 +74,29 @@ def node(
     }
 
 
+def with_devices(node: Mapping[str, Any], gpus: Mapping[str, int]) -> dict[str, Any]:
+    """Return the node with these devices and no others; `gpus` as for `node`.
+
+    Devices keep their ids: of two one that stays is the first.
+    """
+    resources = {**node["NodeResources"], "Devices": _devices(node["Name"], gpus) or None}
+    return {**node, "NodeResources": resources}
+
+
+def computed_class(node: Mapping[str, Any]) -> str:
+    """Return the same word for nodes that Nomad takes to be of one kind.
+
+    How much they have does not count, nor the number of their devices: only which kinds there are.
+    """
+    devices = node["NodeResources"]["Devices"] or ()
+    named = {
+        **{key: node[key] for key in ("Datacenter", "NodeClass", "NodePool")},
+        **{key: _not_unique(node[key]) for key in ("Attributes", "Meta")},
+        "Devices": [[d[key] for key in ("Vendor", "Type", "Name", "Attributes")] for d in devices],
+    }
+    return f"v1:{zlib.crc32(json.dumps(named, sort_keys=True).encode())}"
+
+
 def default_nodes() -> list[dict[str, Any]]:
     """Return the cluster of `make simulate`: two plain machines and three with GPUs."""
     return [
@@ -95,6 +120,10 @@ def default_nodes() -> list[dict[str, Any]]:
             gpus={"NVIDIA A100": 2},
         ),
     ]
+
+
+def _not_unique(named: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in named.items() if not key.startswith("unique.")}
 
 
 def _attributes(name: str, *, cores: int, memory_mb: int) -> dict[str, str]:

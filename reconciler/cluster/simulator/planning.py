@@ -119,7 +119,7 @@ class _Plan:
     def settle(self, name: str, found: Sorted) -> None:
         """Decide one group."""
         group = next((item for item in self._job["TaskGroups"] if item["Name"] == name), None)
-        if group is None and not (found.surplus or found.replaced):
+        if group is None and not (found.surplus or found.replaced or found.ending):
             return
         counts = self.decision.counts.setdefault(name, dict.fromkeys(_COUNTERS, 0))
         self.decision.queued[name] = 0
@@ -180,6 +180,8 @@ class _Plan:
             self._stop(allocation, MIGRATED)
         for allocation in found.lost:
             self._stop(allocation, LOST, client_status="lost")
+        for allocation in found.ending:
+            self._stop(allocation, allocation["DesiredDescription"], client_status="lost")
 
     def _fill(self, group: Json, found: Sorted) -> None:
         """Place what is missing: first in the place of what goes, then under new names."""

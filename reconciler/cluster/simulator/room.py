@@ -147,5 +147,10 @@ class Draft:
                 neighbours=self._neighbours.get((group_name, node_id), 0),
             )
             for node_id, node in self._ground.nodes.items()
-            if node["Status"] == "ready" and node["SchedulingEligibility"] == "eligible"
+            if takes_work(node)
         ]
+
+
+def takes_work(node: Json) -> bool:
+    """Tell whether anything may be placed on the node."""
+    return bool(node["Status"] == "ready" and node["SchedulingEligibility"] == "eligible")

@@ -65,6 +65,11 @@ def _stop_allocation(nomad: SimulatedNomad, _: Asked, alloc_id: str) -> Answer:
     return Answer(written, written["Index"])
 
 
+def _restart_allocation(nomad: SimulatedNomad, _: Asked, alloc_id: str) -> Answer:
+    nomad.machines.restart_allocation(alloc_id)
+    return Answer({"Index": 0})
+
+
 def _list_evaluations(nomad: SimulatedNomad, asked: Asked, _: str) -> Answer:
     status, job = asked.query.get("status"), asked.query.get("job")
     with nomad.reading() as world:
@@ -269,6 +274,7 @@ _TABLE: Final[dict[str, dict[str, Route]]] = {
         "POST": variable_routes.put_namespace,
         "DELETE": variable_routes.delete_namespace,
     },
+    "/v1/client/allocation/([^/]+)/restart": {"POST": _restart_allocation},
     "/v1/client/.+": {"GET": _nothing_runs},
     "/v1/search": {"POST": _search},
     "/v1/agent/self": {"GET": _agent},

@@ -134,6 +134,7 @@ def _group_faults(group: Mapping[str, Any]) -> Faults:
             f"Service[{number}] {service['Name']} validation failed", _service_faults(service)
         )
     ]
+    scaling = _scaling_faults(group["Scaling"], group["Count"]) if group["Scaling"] else []
     return [
         *_if(not group["Name"], "Missing task group name"),
         *_if(group["Count"] < 0, "Task group count can't be negative"),
@@ -143,6 +144,7 @@ def _group_faults(group: Mapping[str, Any]) -> Faults:
         *_if(restarts not in {"fail", "delay"}, f'Unsupported restart mode: "{restarts}"'),
         *_if(disk_mb < 10, f"minimum DiskMB value is 10; got {disk_mb}"),
         *(_update_faults(update) if update else []),
+        *_wrapped("Task group scaling policy validation failed", scaling),
         *_if(
             bool(tasks) and not mains,
             f"Task group {group['Name']} must have at least one main task",
@@ -160,6 +162,23 @@ def _update_faults(update: Mapping[str, Any]) -> Faults:
         *_if(most < 0, f"Max parallel can not be less than zero: {most} < 0"),
         *_if(canaries < 0, f"Canary count can not be less than zero: {canaries} < 0"),
     ]
+
+
+def _scaling_faults(policy: Mapping[str, Any], count: int) -> Faults:
+    least, most = policy["Min"], policy["Max"]
+    faults = [
+        *_if(most < 0, "maximum count must be specified and non-negative"),
+        *_if(0 <= most < least, "maximum count must not be less than minimum count"),
+        *_if(least < 0, "minimum count must be specified and non-negative"),
+        *_if(
+            most < count,
+            "task group count must not be greater than maximum count in scaling policy",
+        ),
+        *_if(
+            count < least, "task group count must not be less than minimum count in scaling policy"
+        ),
+    ]
+    return [f"Scaling policy invalid: {fault}" for fault in faults]
 
 
 def _network_faults(network: Mapping[str, Any]) -> Faults:

@@ -5,7 +5,7 @@ scored by bin packing and affinities. Unlike Nomad, every node is looked at and 
 so that the same cluster always gives the same placement.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from reconciler.cluster.simulator.devices import (
     take_devices,
 )
 from reconciler.cluster.simulator.nodes import CORE_MHZ
-from reconciler.cluster.simulator.room import Candidate, Claim, claim_of
+from reconciler.cluster.simulator.room import Candidate, Claim, claim_of, takes_work
 
 Json = Mapping[str, Any]
 _PORT_STRIDE: Final = 7919
@@ -114,6 +114,20 @@ def why_unfit(job: Json, group: Json, node: Json) -> str:
             if not targets.satisfies(values, constraint):
                 return targets.worded(constraint)
     return "" if has_devices(group, node) else "missing devices"
+
+
+def unfit_classes(job: Json, failed: Container[str], nodes: Iterable[Json]) -> frozenset[str]:
+    """Return the classes of nodes that will never do for any group in `failed`.
+
+    None where the job names what is unique to a node: then no class stands for its nodes.
+    """
+    groups = [group for group in job["TaskGroups"] if group["Name"] in failed]
+    owners = [job, *groups, *(task for group in groups for task in group["Tasks"])]
+    if any(targets.names_unique(c) for owner in owners for c in owner["Constraints"] or ()):
+        return frozenset()
+    seen = [node for node in nodes if takes_work(node) and in_datacenter(job, node)]
+    fit = {n["ComputedClass"] for n in seen if any(not why_unfit(job, g, n) for g in groups)}
+    return frozenset({node["ComputedClass"] for node in seen} - fit)
 
 
 def _crowded(job: Json, group: Json, candidate: Candidate) -> str:

@@ -3,12 +3,13 @@
 Works on the tables under the caller's lock. The order of writes and events is Nomad's.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from reconciler.cluster.simulator import rollouts
-from reconciler.cluster.simulator.blocked import Blocked
+from reconciler.cluster.simulator.blocked import Ask, Blocked
 from reconciler.cluster.simulator.planning import Decision, decide
+from reconciler.cluster.simulator.scheduler import unfit_classes
 from reconciler.cluster.simulator.tasks import restarts_so_far, timestamp
 from reconciler.cluster.simulator.timers import Timers
 from reconciler.cluster.simulator.world import JobKey, Json, World
@@ -27,7 +28,7 @@ class Servers:
         self._world = world
         self._timers = timers
         self._new_id = new_id
-        self._blocked = Blocked()
+        self.blocked = Blocked()
 
     def evaluate(
         self, key: JobKey, trigger: str, *, kind: str = "AllocationUpdateDesiredStatus"
@@ -67,17 +68,23 @@ class Servers:
                 return rollout
         return None
 
-    def look_for_room(self) -> None:
-        """Work off the blocked evaluations that can place something now, by priority, then age."""
-        hopeless: set[str] = set()
-        while heads := [head for head in self._blocked.heads() if head[0] not in hopeless]:
+    def look_for_room(self, on_class: str = "") -> None:
+        """Work off the blocked evaluations that can place something now, by priority, then age.
+
+        As Nomad does, leave out those for which nodes of the class that changed were unfit: what
+        does not count for a class, as the number of its devices, may have changed all the same.
+        """
+        hopeless: set[Ask] = set()
+        while heads := [h for h in self.blocked.heads() if _may_hope(h[0], hopeless, on_class)]:
             heads.sort(key=lambda head: -self._world.jobs[head[1]]["Priority"])
             for ask, key, eval_id in heads:
-                decision = self.decide(self._world.jobs[key], eval_id=eval_id)
+                job = self._world.jobs[key]
+                decision = self.decide(job, eval_id=eval_id)
                 if decision.placed:
                     self._carry_out(self._world.evals[eval_id], decision)
                 else:
-                    hopeless.add(ask)
+                    unfit = self._unfit(job, decision.failures)
+                    hopeless.add(self.blocked.block_again(ask, unfit))
 
     def with_health(self, allocation: Json, *, healthy: bool) -> Json:
         """Count the allocation's health in its rollout, if that still runs, and note it."""
@@ -161,10 +168,11 @@ class Servers:
 
     def _settle_blocked(self, key: JobKey, evaluation: Json, blocked: Json | None) -> None:
         """Keep one blocked evaluation per job: the newest, and none after a full success."""
-        older = self._blocked.take(key)
+        older = self.blocked.take(key)
         if blocked is not None:
-            runs = any(self._claims(key))
-            self._blocked.put(key, blocked["ID"], self._world.jobs[key], runs=runs)
+            job, runs = self._world.jobs[key], any(self._claims(key))
+            unfit = self._unfit(job, blocked["FailedTGAllocs"])
+            self.blocked.put(key, blocked["ID"], job, runs=runs, unfit=unfit)
             why = f'existing blocked evaluation exists for job "{key[1]}"'
         else:
             why = f'evaluation "{evaluation["ID"]}" successful'
@@ -192,9 +200,14 @@ class Servers:
         if blocked is not None:
             ended["BlockedEval"] = blocked["ID"]
         elif decision.failures:  # It was blocked, placed a part, and waits on for the rest.
-            self._blocked.put(key, evaluation["ID"], self._world.jobs[key], runs=True)
+            job = self._world.jobs[key]
+            unfit = self._unfit(job, decision.failures)
+            self.blocked.put(key, evaluation["ID"], job, runs=True, unfit=unfit)
             ended |= {"Status": "blocked", "StatusDescription": evaluation["StatusDescription"]}
         return ended
+
+    def _unfit(self, job: Json, failures: Container[str]) -> frozenset[str]:
+        return unfit_classes(job, failures, self._world.ground.nodes.values())
 
     def _new_eval(self, key: JobKey, trigger: str) -> Json:
         job = self._world.jobs.get(key)
@@ -262,6 +275,10 @@ class Servers:
         if any(item["Status"] in {"pending", "blocked"} for item in evaluations):
             return "pending"
         return "dead" if evaluations or job["Stop"] else "pending"
+
+
+def _may_hope(ask: Ask, hopeless: set[Ask], on_class: str) -> bool:
+    return ask not in hopeless and on_class not in ask.unfit
 
 
 def group_of(allocation: Json) -> Json:

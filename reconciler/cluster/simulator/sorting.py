@@ -25,6 +25,8 @@ class Sorted:
     surplus: list[Json] = field(default_factory=list)
     migrating: list[Json] = field(default_factory=list)
     lost: list[Json] = field(default_factory=list)
+    ending: list[Json] = field(default_factory=list)
+    """Told to stop before, on a node that went down: nobody will say that they have."""
     due_again: list[Json] = field(default_factory=list)
     due_later: list[tuple[int, Json]] = field(default_factory=list)
     """(instant in ns, failed allocation) for those that wait for their follow-up evaluation."""
@@ -57,8 +59,12 @@ def sort_out(
     found = Sorted()
     staying: list[Json] = []
     for allocation in allocations:
-        if allocation["TaskGroup"] == group_name and allocation["DesiredStatus"] == "run":
+        if allocation["TaskGroup"] != group_name:
+            continue
+        if allocation["DesiredStatus"] == "run":
             _sort_one(job, allocation, found, staying, nodes=nodes, now_ns=now_ns)
+        elif allocation["ClientStatus"] in {"pending", "running"} and _down(nodes, allocation):
+            found.ending.append(allocation)
     staying.sort(key=_number)
     room = max(0, wanted - found.done)
     found.surplus += staying[room:]
@@ -117,7 +123,6 @@ def _sort_one(
     nodes: Mapping[str, Json],
     now_ns: int,
 ) -> None:
-    node = nodes.get(allocation["NodeID"])
     status = allocation["ClientStatus"]
     if status == "complete":
         found.done += job["Type"] == "batch"
@@ -125,12 +130,19 @@ def _sort_one(
         _sort_failed(allocation, found, staying, now_ns=now_ns)
     elif status == "lost":
         pass
-    elif node is None or node["Status"] == "down":
+    elif _down(nodes, allocation):
         found.lost.append(allocation)
-    elif node["Drain"] or (allocation["DesiredTransition"] or {}).get("Migrate"):
+    elif nodes[allocation["NodeID"]]["Drain"] or (allocation["DesiredTransition"] or {}).get(
+        "Migrate"
+    ):
         found.migrating.append(allocation)
     else:
         staying.append(allocation)
+
+
+def _down(nodes: Mapping[str, Json], allocation: Json) -> bool:
+    node = nodes.get(allocation["NodeID"])
+    return node is None or bool(node["Status"] == "down")
 
 
 def _sort_failed(allocation: Json, found: Sorted, staying: list[Json], *, now_ns: int) -> None:

@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from time import time_ns
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from reconciler.cluster.simulator.blocked import Ask
 from reconciler.cluster.simulator.canonical import canonical_job
 from reconciler.cluster.simulator.clients import Clients
 from reconciler.cluster.simulator.difference import job_diff, spec_changed
@@ -18,21 +19,32 @@ from reconciler.cluster.simulator.machines import Machines
 from reconciler.cluster.simulator.nodes import default_nodes
 from reconciler.cluster.simulator.refusal import Refusal
 from reconciler.cluster.simulator.rules import job_faults, told, warnings
+from reconciler.cluster.simulator.scaling import with_policy_ids, with_policy_indexes
 from reconciler.cluster.simulator.servers import Servers
-from reconciler.cluster.simulator.timers import Timers
+from reconciler.cluster.simulator.timers import Due, Timers
 from reconciler.cluster.simulator.turns import Turns
 from reconciler.cluster.simulator.variables import Variables
 from reconciler.cluster.simulator.versions import (
     admit,
+    allow_count,
     enforce,
     identified,
+    keep_type,
     next_version,
     versioned,
     written,
 )
-from reconciler.cluster.simulator.world import JobKey, Json, Message, World
+from reconciler.cluster.simulator.world import JobKey, Json, Message, Tables, World
 
 _NOTHING_DONE: Final = {"EvalCreateIndex": 0, "EvalID": "", "Index": 0, "JobModifyIndex": 0}
+
+
+class Snapshot(NamedTuple):
+    """A pretend Nomad at one moment: its tables, what waits for room, and what is to come."""
+
+    tables: Tables
+    blocked: Mapping[Ask, Mapping[JobKey, str]]
+    to_come: tuple[Due, ...]
 
 
 class SimulatedNomad:
@@ -48,7 +60,8 @@ class SimulatedNomad:
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         nodes: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        timers = Timers(now_ns)
+        self._timers = timers = Timers(now_ns)
+        self._new_id = new_id
         self._now_ns = timers.now_ns
         self._world = World(default_nodes() if nodes is None else nodes)
         self._servers = Servers(self._world, timers, new_id=new_id)
@@ -73,6 +86,24 @@ class SimulatedNomad:
         """Set the state's index, backwards too, as a restored snapshot does."""
         with self._turns.turn() as world:
             world.go_to_index(index)
+
+    def snapshot(self) -> "Snapshot":
+        """Return the whole cluster as it is now, to be given to `restore`. Costs little."""
+        with self._turns.turn() as world:
+            return Snapshot(
+                world.tables(), self._servers.blocked.snapshot(), self._timers.snapshot()
+            )
+
+    def restore(self, snapshot: "Snapshot") -> None:
+        """Go back to how the cluster was then, as servers do that are restored from a snapshot.
+
+        Indexes go backwards and open event streams end; the clock goes on. May be done again and
+        again with the same snapshot.
+        """
+        with self._turns.turn() as world:
+            world.restore(snapshot.tables)
+            self._servers.blocked.restore(snapshot.blocked)
+            self._timers.restore(snapshot.to_come)
 
     def reading(self) -> AbstractContextManager[World]:
         """Hold the tables still, as of now, for as long as the block lasts."""
@@ -138,6 +169,7 @@ class SimulatedNomad:
             key = job["Namespace"], job["ID"]
             stored = world.jobs.get(key)
             enforce(stored, if_index)
+            keep_type(stored, job)
             return self._register(key, stored, job, source=source)
 
     def plan(
@@ -194,7 +226,8 @@ class SimulatedNomad:
             stored = world.jobs.get(key)
             if stored is None:
                 raise Refusal(404, f'job "{key[1]}" not found')
-            if all(group["Name"] != group_name for group in stored["TaskGroups"]):
+            group = next((g for g in stored["TaskGroups"] if g["Name"] == group_name), None)
+            if group is None:
                 raise Refusal(
                     400, f'task group "{group_name}" specified for scaling does not exist in job'
                 )
@@ -204,14 +237,10 @@ class SimulatedNomad:
                     "Index": world.index,
                     "JobModifyIndex": stored["ModifyIndex"],
                 }
-            if count < 0:
-                raise Refusal(400, "scaling action count can't be negative")
+            allow_count(group, count)
             if self._servers.active_rollout(key) is not None:
                 raise Refusal(400, "job scaling blocked due to active deployment")
-            groups = [
-                {**group, "Count": count} if group["Name"] == group_name else group
-                for group in stored["TaskGroups"]
-            ]
+            groups = [{**g, "Count": count} if g is group else g for g in stored["TaskGroups"]]
             scaled = versioned(
                 {**stored, "TaskGroups": groups},
                 stored,
@@ -220,8 +249,11 @@ class SimulatedNomad:
             )
             world.put_job(scaled, "JobRegistered")
             world.tell()
-            evaluation = self._servers.evaluate(key, "job-scaling", kind="JobRegistered")
-            return written(scaled["JobModifyIndex"], evaluation)
+            # The evaluation is a write of its own, and the scaling event that is kept another.
+            world.next_index()
+            evaluation = self._servers.evaluate(key, "job-scaling", kind="EvaluationUpdated")
+            answered = written(world.next_index(), evaluation)
+            return {**answered, "JobModifyIndex": scaled["JobModifyIndex"]}
 
     def revert(self, key: JobKey, version: int, *, if_version: int | None = None) -> Json:
         """Register an earlier version of the job anew."""
@@ -267,7 +299,9 @@ class SimulatedNomad:
     ) -> Json:
         world = self._world
         index = world.next_index()
+        job = with_policy_ids(job, stored, new_id=self._new_id)
         if stored is None or spec_changed(stored, job):
+            job = with_policy_indexes(job, stored, index=index)
             new = next_version(stored, job, index=index, now_ns=self._now_ns())
             world.put_job(new, "JobRegistered")
             world.tell()

@@ -59,6 +59,11 @@ def affinity_score(values: Values, affinities: Sequence[Mapping[str, Any]]) -> f
     return float(pleased / weights)
 
 
+def names_unique(constraint: Mapping[str, Any]) -> bool:
+    """Tell whether the constraint names what no two nodes have in common."""
+    return any("unique." in constraint[side] for side in ("LTarget", "RTarget"))
+
+
 def worded(constraint: Mapping[str, Any]) -> str:
     """Return the constraint as an evaluation tells it."""
     return f"{constraint['LTarget']} {constraint['Operand']} {constraint['RTarget']}"

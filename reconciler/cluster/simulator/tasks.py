@@ -76,15 +76,15 @@ def started(allocation: Json, now_ns: int) -> dict[str, Any]:
     return {**running, "ClientStatus": "running", "ClientDescription": "Tasks are running"}
 
 
-def restarting(allocation: Json, ended: Exit | None, delay_ns: int, now_ns: int) -> dict[str, Any]:
-    """The tasks ended (`ended`) or were told to (None), and will start again on this node."""
-    if ended is None:
-        why = "Template with change_mode restart re-rendered"
-        signalled = _tasks_now(allocation, {}, _event("Restart Signaled", why, now_ns))
-        ended = Exit(0, 0)
-    else:
-        signalled = dict(allocation)
-    terminated = _tasks_now(signalled, {}, _terminated(ended, now_ns))
+def told_to_restart(allocation: Json, why: str, now_ns: int) -> dict[str, Any]:
+    """The tasks were told to end, and will start again on this node at once."""
+    signalled = _tasks_now(allocation, {}, _event("Restart Signaled", why, now_ns))
+    return restarting(signalled, Exit(0, 0), 0, now_ns)
+
+
+def restarting(allocation: Json, ended: Exit, delay_ns: int, now_ns: int) -> dict[str, Any]:
+    """The tasks ended, and will start again on this node after a delay."""
+    terminated = _tasks_now(allocation, {}, _terminated(ended, now_ns))
     text = f"Task restarting in {delay_ns / 10**9:g}s"
     again = _tasks_now(
         terminated,

@@ -38,6 +38,14 @@ class Timers:
         due = Due(self.now_ns() + after_ns, self._set, what, object_id, mark)
         heapq.heappush(self._heap, due)
 
+    def snapshot(self) -> tuple[Due, ...]:
+        """Return what is to come, to be given to `restore`."""
+        return tuple(self._heap)
+
+    def restore(self, to_come: tuple[Due, ...]) -> None:
+        """Forget what is to come and let this come instead; the clock goes on as it is."""
+        self._heap = list(to_come)
+
     def next_ns(self) -> int | None:
         """Return the instant of the next one, None when nothing is to come."""
         return self._heap[0].at_ns if self._heap else None

@@ -16,7 +16,7 @@ def identified(sent: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def admit(job: Json, world: World) -> None:
-    """Raise `Refusal` 500 where Nomad would not take a canonical job."""
+    """Raise `Refusal` 500 where Nomad would not take a canonical job, whatever is stored."""
     if job["Region"] != "global":
         raise Refusal(500, "No path to region")
     faults = job_faults(job)
@@ -25,7 +25,10 @@ def admit(job: Json, world: World) -> None:
         faults = [f'job "{job["ID"]}" is in nonexistent namespace "{namespace}"']
     if faults:
         raise Refusal(500, told(faults))
-    stored = world.jobs.get((namespace, job["ID"]))
+
+
+def keep_type(stored: Json | None, job: Json) -> None:
+    """Raise `Refusal` 500 where a register would change the job's type. A plan does not mind."""
     if stored is not None and stored["Type"] != job["Type"]:
         was, now = stored["Type"], job["Type"]
         raise Refusal(500, f'cannot update job from type "{was}" to "{now}"')
@@ -48,6 +51,19 @@ def enforce(stored: Json | None, if_index: int | None) -> None:
             f"Enforcing job modify index {if_index}:"
             f" job exists with conflicting job modify index: {held}",
         )
+
+
+def allow_count(group: Json, count: int) -> None:
+    """Raise `Refusal` 400 where the group may not be scaled to this count."""
+    if count < 0:
+        raise Refusal(400, "scaling action count can't be negative")
+    policy = group["Scaling"]
+    if policy and count < policy["Min"]:
+        why = f"group count was less than scaling policy minimum: {count} < {policy['Min']}"
+        raise Refusal(400, why)
+    if policy and count > policy["Max"]:
+        why = f"group count was greater than scaling policy maximum: {count} > {policy['Max']}"
+        raise Refusal(400, why)
 
 
 def next_version(stored: Json | None, job: Json, *, index: int, now_ns: int) -> Json:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from reconciler.cluster.simulator.nodes import computed_class
 from reconciler.cluster.simulator.room import Claim, Ground, Load, claim_of
 
 Json: TypeAlias = dict[str, Any]
@@ -44,6 +45,30 @@ class Message(NamedTuple):
     events: Sequence[Json]
 
 
+_FLAT_TABLES: Final = (
+    "table_index",
+    "namespaces",
+    "jobs",
+    "versions",
+    "sources",
+    "allocs",
+    "evals",
+    "rollouts",
+    "nodes",
+    "variables",
+    "claims",
+)
+_TABLES_BY_JOB: Final = ("allocs_of", "evals_of", "rollouts_of")
+
+
+class Tables(NamedTuple):
+    """All tables of a world at one index, by the names of its attributes."""
+
+    at_index: int
+    by_name: Mapping[str, Mapping[Any, Any]]
+    purged: tuple[JobKey, ...]
+
+
 class World:
     """All tables, and the one counter that stands for Nomad's log."""
 
@@ -52,7 +77,8 @@ class World:
         self.table_index: dict[str, int] = {}
         self.namespaces: dict[str, Json] = {}
         self.jobs: dict[JobKey, Json] = {}
-        self.versions: dict[JobKey, deque[Json]] = {}
+        self.versions: dict[JobKey, tuple[Json, ...]] = {}
+        """The versions that are kept of each job, newest first."""
         self.sources: dict[tuple[JobKey, int], Json] = {}
         """Job submissions (the text that was sent) by job and version."""
         self.allocs: dict[str, Json] = {}
@@ -68,6 +94,8 @@ class World:
         self.claims: dict[str, Claim] = {}
         self.ring: deque[Message] = deque(maxlen=EVENTS_KEPT)
         self._purged: deque[JobKey] = deque()
+        self.restored = 0
+        """How often the tables went back to what they were: every stream from before then ended."""
         self._position = 0
         self._pending: list[Json] = []
         for node in nodes:
@@ -91,6 +119,32 @@ class World:
         self.table_index = {table: min(at, index) for table, at in self.table_index.items()}
         self.ring.clear()
 
+    def tables(self) -> "Tables":
+        """Return all tables as they are now, to be given to `restore`.
+
+        Objects are never changed in place, so copies of the tables that hold them are enough.
+        """
+        flat = {name: dict(getattr(self, name)) for name in _FLAT_TABLES}
+        nested = {
+            name: {key: dict(ids) for key, ids in getattr(self, name).items()}
+            for name in _TABLES_BY_JOB
+        }
+        return Tables(self.index, {**flat, **nested}, tuple(self._purged))
+
+    def restore(self, tables: "Tables") -> None:
+        """Go back to these tables and their index. The event ring is lost, with its streams."""
+        self.index = tables.at_index
+        for name in _FLAT_TABLES:
+            setattr(self, name, dict(tables.by_name[name]))
+        for name in _TABLES_BY_JOB:
+            setattr(self, name, {key: dict(ids) for key, ids in tables.by_name[name].items()})
+        self._purged = deque(tables.purged)
+        self.loads = {node_id: Load() for node_id in self.nodes}
+        for alloc_id, claim in self.claims.items():
+            self.loads[self.allocs[alloc_id]["NodeID"]].add(claim)
+        self.ring.clear()
+        self.restored += 1
+
     def tell(self) -> None:
         """End a message: what was put since the last one goes into the event ring."""
         if self._pending:
@@ -106,11 +160,9 @@ class World:
         """Store a job as it is now; `kind` is the event's type."""
         key = job["Namespace"], job["ID"]
         self.jobs[key] = job
-        kept = self.versions.setdefault(key, deque(maxlen=VERSIONS_KEPT))
-        if kept and kept[0]["Version"] == job["Version"]:
-            kept[0] = job
-        else:
-            kept.appendleft(job)
+        kept = self.versions.get(key, ())
+        older = kept[1:] if kept and kept[0]["Version"] == job["Version"] else kept
+        self.versions[key] = (job, *older)[:VERSIONS_KEPT]
         self._note("jobs", kind, job["ID"], job)
 
     def drop_job(self, key: JobKey) -> None:
@@ -160,7 +212,7 @@ class World:
 
     def put_node(self, node: Mapping[str, Any], kind: str) -> None:
         """Store a node."""
-        stored = self._stamped(dict(node))
+        stored = self._stamped({**node, "ComputedClass": computed_class(node)})
         self.nodes[stored["ID"]] = stored
         self.loads.setdefault(stored["ID"], Load())
         self._note("nodes", kind, stored["ID"], stored)
