@@ -208,12 +208,16 @@ class Deployments:
         if dry_run:
             return Outcome(deployment, created=False, plan=PlanView(effect="stops", fits=True))
         return Outcome(
-            self.store.request_deletion(deployment.uid, if_version=version), created=False
+            self.store.request_deletion(
+                deployment.uid, actor=user.name, source=self.source, if_version=version
+            ),
+            created=False,
         )
 
     def delete_uid(self, user: User, uid: str) -> None:
         """Ask for the end of a deployment by uid. Raises `NotFound`."""
-        self.store.request_deletion(self.find_uid(user, uid).uid)
+        uid = self.find_uid(user, uid).uid
+        self.store.request_deletion(uid, actor=user.name, source=self.source)
 
     def _created(self, user: User, wish: Wish, *, key: str | None) -> Outcome:
         deployment, created = self.store.create(

@@ -20,6 +20,8 @@ from specs.faults import (
     InvalidSpec,
     NotFound,
     SpecError,
+    StoreFull,
+    StoreUnavailable,
     VersionConflict,
 )
 
@@ -85,6 +87,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
     ),
     VersionConflict: Kind(
         412, "VersionConflict", "It moved since you read it", "Read it again, then decide again."
+    ),
+    StoreUnavailable: Kind(
+        503, "StoreUnavailable", "The store does not answer now", "Nothing was written: try again."
+    ),
+    StoreFull: Kind(
+        507, "StoreFull", "The store is full", "Nothing was written: tell the operator."
     ),
     NotAuthenticated: Kind(
         401,

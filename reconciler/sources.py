@@ -54,7 +54,7 @@ class WishChanges:
     def run(self, stop: threading.Event) -> None:
         """Follow the feed."""
         while not stop.is_set():
-            for position, uid in self.store.wishes_after(self.position):
+            for position, uid, _ in self.store.wishes_after(self.position):
                 self.queue.add(uid, Urgency.USER)
                 self.position = position
             self.store.wait_for_wishes(self.position, timeout_s=WISHES_WAIT_S)

@@ -3,6 +3,7 @@
 The only file that knows which database it is. Everything above it speaks SQLAlchemy Core.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -13,7 +14,21 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.exc import OperationalError
+
+from specs.faults import NewerStore, StoreFull, StoreUnavailable
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -23,12 +38,23 @@ BUSY_TIMEOUT_S: Final = 60
 READERS: Final = 16
 """Connections kept open for reading: one for each of the default number of workers."""
 
+FULL: Final = frozenset({"SQLITE_FULL", "53100"})
+"""What the databases call a full disk: SQLite by name, PostgreSQL by SQLSTATE."""
+
+UNAVAILABLE: Final = re.compile(
+    r"SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN|READONLY|PROTOCOL)(_\w+)?"
+    r"|08\w{3}|40\w{3}|53\w{3}|55P03|57\w{3}|58\w{3}"
+)
+"""What passes by itself or by an operator's hand: locked, out of reach, shutting down."""
+
 MIGRATION_LOCK: Final = 0x61693470
 """Key of the PostgreSQL advisory lock that one migrating process holds ("ai4p")."""
 
 
 class Database:
     """Connections of three kinds: reading, durable writing, quick writing. Thread-safe.
+
+    Whatever is done on them raises `StoreUnavailable` or `StoreFull` where the database is.
 
     Raises:
         ValueError: the URL names a database that this project does not work on.
@@ -46,6 +72,8 @@ class Database:
                 self._url, pool_size=READERS, pool_pre_ping=True
             )
             self._reads = self._durable.execution_options(isolation_level="AUTOCOMMIT")
+        for engine in (self._durable, self._quick, self._reads):
+            event.listen(engine, "handle_error", raise_fault)
         # Threads that wait at SQLite's own lock poll it; a lock of ours wakes them in turn.
         self._writing: AbstractContextManager[Any] = Lock() if self._sqlite else nullcontext()
 
@@ -67,7 +95,11 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the tables to this version's state; safe with several processes at once."""
+        """Bring the tables to this version's state; safe with several processes at once.
+
+        Raises:
+            NewerStore: they are of a newer version; nothing is changed.
+        """
         if self._sqlite:
             create_private_file(Path(str(self._url.database)))
         with self.write() as connection:
@@ -78,6 +110,7 @@ class Database:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
+            refuse_newer(connection, ScriptDirectory.from_config(config))
             command.upgrade(config, "head")
             connection.commit()
 
@@ -85,6 +118,36 @@ class Database:
         """Close every connection."""
         for engine in (self._reads, self._durable, self._quick):
             engine.dispose()
+
+
+def refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
+    """Do nothing where these `scripts` know the tables' revision.
+
+    Raises:
+        NewerStore: they do not.
+    """
+    revision = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if revision is not None and revision not in known:
+        raise NewerStore(
+            f"the store's tables are at revision {revision!r}, and this program knows up to "
+            f"{scripts.get_current_head()!r}: start the newer program that made them, or restore "
+            "a backup from before it"
+        )
+
+
+def raise_fault(context: ExceptionContext) -> None:
+    """Raise what a face can answer where the database can't do its work now."""
+    if context.is_pre_ping:
+        return  # a connection of the pool was found dead: another one takes its place
+    error = context.original_exception
+    code = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
+    if code in FULL:
+        raise StoreFull("the store has no room left: nothing was written") from error
+    # psycopg has no code for a server that it can't reach.
+    lost = not code and isinstance(context.sqlalchemy_exception, OperationalError)
+    if lost or UNAVAILABLE.fullmatch(code):
+        raise StoreUnavailable("the store is locked or out of reach: try again later") from error
 
 
 def checked_url(text_: str) -> URL:

@@ -5,7 +5,11 @@ SpecError
  ├ NotFound          absent, or somebody else's: never told apart    404
  ├ Forbidden         known user, not allowed                         403
  ├ AlreadyExists     the name is taken by another spec               409
- └ VersionConflict   it moved since the caller read it               412
+ ├ VersionConflict   it moved since the caller read it               412
+ └ StoreUnavailable  locked or out of reach: nothing was written     503
+    └ StoreFull      no room on its disk: nothing was written        507
+
+NewerStore           a newer program made the tables: nothing is started on them
 """
 
 from collections.abc import Sequence
@@ -52,3 +56,17 @@ class AlreadyExists(SpecError):
 
 class VersionConflict(SpecError):
     """The record moved since the caller read it. Read it again, then decide again."""
+
+
+class StoreUnavailable(SpecError):
+    """The store did not answer in time, and nothing was written. Ask again later."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store has no room left, and nothing was written. Reading works; so does writing again
+    as soon as there is room.
+    """
+
+
+class NewerStore(Exception):
+    """A newer version of this program made the tables. Start that one, or restore a backup."""

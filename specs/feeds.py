@@ -7,10 +7,11 @@ is the number of a write (`specs.schema`): it only grows, and nothing commits be
 import time
 from collections.abc import Callable, Sequence
 from threading import Condition
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, literal, select, union_all
 
+from specs.model import Owner
 from specs.schema import counter, departures, deployments
 
 NOTICE_S: Final = 1.0
@@ -20,7 +21,12 @@ NEWEST_CHANGE: Final = select(counter.c.version)
 NEWEST_WISH: Final = select(func.coalesce(func.max(deployments.c.wished), literal(0)))
 
 WISHES_AFTER: Final = (
-    select(deployments.c.wished, deployments.c.uid)
+    select(
+        deployments.c.wished,
+        deployments.c.uid,
+        deployments.c.owner_iss,
+        deployments.c.owner_sub,
+    )
     .where(deployments.c.wished > bindparam("after"))
     .order_by(deployments.c.wished)
     .limit(bindparam("at_most"))
@@ -35,10 +41,18 @@ _CHANGES = union_all(
 CHANGES_AFTER: Final = select(_CHANGES).order_by(_CHANGES.c.version).limit(bindparam("at_most"))
 
 
-def wishes_after(connection: Connection, position: int, limit: int) -> Sequence[tuple[int, str]]:
-    """Return (position, uid) of every record wished anew after `position`, oldest first."""
+class Wished(NamedTuple):
+    """One wish of the feed: where it stands in it, its record, and whose it is."""
+
+    position: int
+    uid: str
+    owner: Owner
+
+
+def wishes_after(connection: Connection, position: int, limit: int) -> Sequence[Wished]:
+    """Return every record wished anew after `position`, oldest first."""
     rows = connection.execute(WISHES_AFTER, {"after": position, "at_most": limit})
-    return [(row[0], row[1]) for row in rows]
+    return [Wished(row[0], row[1], Owner(row[2], row[3])) for row in rows]
 
 
 def changes_after(connection: Connection, version: int, limit: int) -> tuple[int, Sequence[str]]:

@@ -21,6 +21,8 @@ SERVER_SET: Final = frozenset(
         "resourceVersion",
         "creationTimestamp",
         "deletionTimestamp",
+        "deletionHeld",
+        "pinnedGeneration",
         "finalizers",
         "source",
     }

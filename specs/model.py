@@ -5,9 +5,10 @@ keeps: the same spec with identity, generation and status. Secrets never travel 
 spec carries `SECRET_SET` in their place and the store hands the values out on request only.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -26,8 +27,15 @@ SECRET_FIELDS: Final = (("general", "jupyter_password"), ("storage", "rclone_pas
 JOB_FINALIZER: Final = "ai4papi/nomad-job"
 """Keeps a record until its job is gone; there from insertion."""
 
+TTL: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
+TTL_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+
 DNS_LABEL: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(pattern=DNS_LABEL)]
+
+
+CAMEL_CASE: Final = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+"""For values whose keys people write in camelCase."""
 
 
 class Frozen(BaseModel):
@@ -69,20 +77,39 @@ class Storage(Frozen):
 
 
 class Update(Frozen):
-    """How a change reaches running work."""
+    """How a change reaches running work.
+
+    `rollback_on_failure` pins the last generation that was Ready where a newer one fails.
+    """
+
+    model_config = CAMEL_CASE
 
     policy: Literal["safe", "queue"] = "safe"
+    rollback_on_failure: bool = Field(default=False, alias="rollbackOnFailure")
 
 
 class DeploymentSpec(Frozen):
-    """One complete wish: every field has a value, defaults already filled in."""
+    """One complete wish: every field has a value, defaults already filled in.
+
+    `restart` is a counter: a higher number restarts the running work once. `ttl` ("90m", "12h",
+    "7d", counted from the creation) or `expires_at` say when the work ends; its spec is kept.
+    """
+
+    model_config = CAMEL_CASE
 
     module: str | None = None
     general: General
     hardware: Hardware
     storage: Storage
     suspend: bool = False
+    restart: int = 0
+    ttl: str | None = None
+    expires_at: datetime | None = Field(default=None, alias="expiresAt")
     update: Update = Update()
+
+
+SWITCHES: Final = ("suspend", "restart", "ttl", "expires_at", "update")
+"""Fields of a spec that say how the work lives, not what runs: a pin leaves them to the wish."""
 
 
 class Owner(NamedTuple):
@@ -146,17 +173,29 @@ class JobStatus(Shown):
 
 
 class DeploymentStatus(Shown):
-    """What the reconciler last saw and did; written by the reconciler only."""
+    """What the reconciler last saw and did; written by the reconciler only.
+
+    `message` says how it is, `hint` what to do next ("" where nothing). `ran_generation` is the
+    newest generation that ran at all, `ready_generation` the newest that Nomad's rollout found good
+    (0: none yet). `repairs` are the instants of the latest repairs
+    of drift, oldest first.
+    """
 
     observed_generation: int = 0
+    ran_generation: int = 0
+    ready_generation: int = 0
+    pinned_generation: int | None = None
     phase: Phase = Phase.ACCEPTED
     reason: str = ""
     message: str = ""
+    hint: str = ""
     conditions: tuple[Condition, ...] = ()
     nomad: JobStatus = JobStatus()
     endpoints: Mapping[str, str] = Field(default_factory=dict)
     resources: Mapping[str, int] = Field(default_factory=dict)
     placement: Mapping[str, Any] = Field(default_factory=dict)
+    expires_at: datetime | None = None
+    repairs: tuple[datetime, ...] = ()
     observed_at: datetime | None = None
 
     def condition(self, kind: str) -> Condition | None:
@@ -178,6 +217,37 @@ class Applied:
     digest: str
     index: int
     job: Mapping[str, Any]
+    restart: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """An older generation that runs in place of the wish until a newer wish lifts it.
+
+    `by` is who rolled back: a person's name, or the reconciler (`update.rollbackOnFailure`).
+    """
+
+    generation: int
+    spec: DeploymentSpec
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a deployment.
+
+    `reason` is a stable CamelCase word, `message` one sentence. `actor` is who did it: a person, a
+    Nomad token's accessor, or "reconciler". `source` is the way in: http, cli, python, git,
+    reconciler or nomad. The phases are "" where the phase stayed.
+    """
+
+    reason: str
+    message: str
+    kind: Literal["Normal", "Warning"] = "Normal"
+    actor: str = "reconciler"
+    source: str = "reconciler"
+    from_phase: str = ""
+    to_phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +255,9 @@ class Deployment:
     """The record of one wish.
 
     `generation` counts changes of the wish, `resource_version` changes of anything (the ETag),
-    `secrets_generation` is the generation at which a secret last changed (0: there is none).
+    `secrets_generation` is the generation at which a secret last changed (0: there is none). `pin`
+    is the older generation that runs instead. `deletion_held` says why its source's deletion waits
+    for a person's yes ("": nothing waits).
     """
 
     uid: str
@@ -199,6 +271,8 @@ class Deployment:
     resource_version: int
     created_at: datetime
     deletion_requested_at: datetime | None = None
+    deletion_held: str = ""
+    pin: Pin | None = None
     finalizers: tuple[str, ...] = (JOB_FINALIZER,)
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -211,7 +285,76 @@ class Deployment:
         """Whether its owner asked for the deletion."""
         return self.deletion_requested_at is not None
 
+    @property
+    def target(self) -> DeploymentSpec:
+        """What should run: the wish, or what is pinned in its place with the wish's switches."""
+        if self.pin is None:
+            return self.spec
+        return self.pin.spec.model_copy(update={s: getattr(self.spec, s) for s in SWITCHES})
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the work ends by its owner's own word; None: never."""
+        if self.spec.ttl is not None:
+            return self.created_at + lease(self.spec.ttl)
+        return self.spec.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What was wished at one generation; secrets are not in it.
+
+    `pinned_generation` is the older generation that ran in place of `spec`, None where `spec` ran.
+    """
+
+    generation: int
+    spec: DeploymentSpec
+    at: datetime
+    actor: str
+    source: Mapping[str, str]
+    pinned_generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """An event where it stands in the timeline; `number` only grows, over all deployments."""
+
+    number: int
+    uid: str
+    name: str
+    at: datetime
+    generation: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A deployment that is gone from the cluster and can still be had back."""
+
+    deployment: Deployment
+    deleted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIdentity:
+    """Tells one store from another and from an older copy of itself.
+
+    `store_id` is made once, with the tables. `durable` is the number of the newest write that was
+    answered as being on the disk: it only grows, and a power cut does not take it back.
+    """
+
+    store_id: str
+    durable: int
+
 
 def secret_name(group: str, key: str) -> str:
     """Return the one name of a secret, `group.key`."""
     return f"{group}.{key}"
+
+
+def lease(ttl: str) -> timedelta:
+    """Return how long a `ttl` such as "90m", "12h" or "7d" lasts. Raises: ValueError."""
+    found = TTL.fullmatch(ttl)
+    if found is None:
+        raise ValueError(f"{ttl!r} is no whole number of m, h or d")
+    return timedelta(**{TTL_UNITS[found[2]]: int(found[1])})

@@ -1,17 +1,20 @@
-"""The queries of the spec store: records, pages of them, and the parts that are read alone."""
+"""The queries of the spec store: records, pages of them, and the parts that are read alone.
 
-from collections.abc import Mapping, Sequence
+What is read of the past stands in `specs.history`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
 
 from specs.feeds import newest_change
-from specs.model import Deployment, Owner, Phase
-from specs.records import Head, Look, Row, deployment_of, selects
+from specs.model import Deployment, Owner, Phase, StoreIdentity
+from specs.records import Head, Look, Row, deployment_of, optional_instant, selects
 from specs.revisions import cursor_of
-from specs.schema import applied_jobs, deployments, secrets
+from specs.schema import applied_jobs, counter, deployments, secrets
 
 RECORDS: Final = select(
     *(deployments.c[name] for name in Row._fields), applied_jobs.c.job
@@ -27,6 +30,8 @@ NAMED_IN_VO: Final = NAMED.where(deployments.c.vo == bindparam("vo"))
 ONE_LOOK: Final = select(
     deployments.c.resource_version,
     deployments.c.seen_index,
+    deployments.c.wake_at,
+    deployments.c.observed_at,
     *(deployments.c[name] for name in Look._fields),
 ).where(deployments.c.uid == bindparam("uid"))
 HEADS: Final = select(
@@ -39,6 +44,7 @@ HEADS: Final = select(
     deployments.c.seen_index,
     deployments.c.deletion_requested_at.is_not(None),
     deployments.c.suspended,
+    deployments.c.wake_at,
 )
 
 
@@ -104,10 +110,20 @@ def fetch_page(
     return Page(items, str(chosen[limit - 1].born) if len(chosen) > limit else None, version)
 
 
-def fetch_look(connection: Connection, uid: str) -> tuple[int, int, Look] | None:
-    """Return (resource_version, seen_index, last look) of a record, or None where it is gone."""
+class LastLook(NamedTuple):
+    """What the last look at a record wrote, and the version that the record has now."""
+
+    resource_version: int
+    seen_index: int
+    wake_at: str | None
+    observed_at: str | None
+    look: Look
+
+
+def fetch_look(connection: Connection, uid: str) -> LastLook | None:
+    """Return the last look at a record, or None where it is gone."""
     row = connection.execute(ONE_LOOK, {"uid": uid}).one_or_none()
-    return None if row is None else (row[0], row[1], Look._make(row[2:]))
+    return None if row is None else LastLook(row[0], row[1], row[2], row[3], Look._make(row[4:]))
 
 
 def fetch_secrets(connection: Connection, uid: str) -> dict[str, str]:
@@ -118,7 +134,13 @@ def fetch_secrets(connection: Connection, uid: str) -> dict[str, str]:
 
 def fetch_heads(connection: Connection) -> list[Head]:
     """Return the head of every record, in no order."""
-    return [Head(*row) for row in connection.execute(HEADS)]
+    rows: Iterable[Sequence[Any]] = connection.execute(HEADS)
+    return [Head(*(*row[:-1], optional_instant(row[-1]))) for row in rows]
+
+
+def fetch_identity(connection: Connection) -> StoreIdentity:
+    """Return which store this is, and how far it has come."""
+    return StoreIdentity(*connection.execute(select(counter.c.store_id, counter.c.durable)).one())
 
 
 def record_of(row: Sequence[Any]) -> Deployment:

@@ -3,17 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from specs.model import Applied, Deployment, DeploymentSpec, DeploymentStatus, Owner
+from specs.model import Applied, Deployment, DeploymentSpec, DeploymentStatus, Owner, Pin
+
+PIN: Final = TypeAdapter(Pin)
 
 
 class Row(NamedTuple):
     """One record as the table `deployments` keeps it, but for the numbers of the feeds.
 
-    Instants are RFC 3339 in UTC; `finalizers`, `labels`, `annotations`, `source`, `spec` and
+    Instants are RFC 3339 in UTC; `finalizers`, `labels`, `annotations`, `source`, `spec`, `pin` and
     `status` are JSON. `status` lacks `observed_at`, so that equal text means an equal status.
     """
 
@@ -28,12 +31,15 @@ class Row(NamedTuple):
     resource_version: int
     created_at: str
     deletion_requested_at: str | None
+    deletion_held: str
     suspended: bool
     finalizers: str
     labels: str
     annotations: str
     source: str
+    source_id: str
     spec: str
+    pin: str | None
     observed_generation: int
     observed_at: str | None
     phase: str
@@ -41,6 +47,7 @@ class Row(NamedTuple):
     applied_secrets_generation: int
     applied_digest: str | None
     applied_index: int
+    applied_restart: int
     status: str
 
 
@@ -53,6 +60,7 @@ class Look(NamedTuple):
     applied_secrets_generation: int
     applied_digest: str | None
     applied_index: int
+    applied_restart: int
     status: str
 
 
@@ -61,7 +69,8 @@ class Head:
     """The little that a resync needs of every record.
 
     `applied_generation` and `applied_index` are 0 when nothing was applied; `seen_index` is the
-    newest Nomad index that the stored status was made from.
+    newest Nomad index that the stored status was made from. `wake_at` is when the loop wants to
+    look again even if nothing happens, None: never.
     """
 
     uid: str
@@ -73,10 +82,11 @@ class Head:
     seen_index: int
     being_deleted: bool
     suspended: bool
+    wake_at: datetime | None = None
 
 
 def row_of(record: Deployment) -> Row:
-    """Return the row that keeps `record`; its applied job is kept apart ."""
+    """Return the row that keeps `record`; its applied job is kept apart."""
     look = look_of(record.status, record.applied)
     return Row(
         uid=record.uid,
@@ -90,12 +100,15 @@ def row_of(record: Deployment) -> Row:
         resource_version=record.resource_version,
         created_at=instant_text(record.created_at),
         deletion_requested_at=optional_instant_text(record.deletion_requested_at),
+        deletion_held=record.deletion_held,
         suspended=record.spec.suspend,
         finalizers=json_text(record.finalizers),
         labels=json_text(record.labels),
         annotations=json_text(record.annotations),
         source=json_text(record.source),
+        source_id=source_id(record.source),
         spec=record.spec.model_dump_json(),
+        pin=None if record.pin is None else PIN.dump_json(record.pin).decode(),
         observed_at=optional_instant_text(record.status.observed_at),
         **look._asdict(),
     )
@@ -115,6 +128,8 @@ def deployment_of(row: Row, job: str | None) -> Deployment:
         resource_version=row.resource_version,
         created_at=datetime.fromisoformat(row.created_at),
         deletion_requested_at=optional_instant(row.deletion_requested_at),
+        deletion_held=row.deletion_held,
+        pin=None if row.pin is None else PIN.validate_json(row.pin),
         finalizers=tuple(from_json(row.finalizers)),
         labels=from_json(row.labels),
         annotations=from_json(row.annotations),
@@ -142,6 +157,7 @@ def applied_of_row(row: Row, job: str | None) -> Applied | None:
         digest=row.applied_digest,
         index=row.applied_index,
         job=from_json(job),
+        restart=row.applied_restart,
     )
 
 
@@ -154,8 +170,14 @@ def look_of(status: DeploymentStatus, applied: Applied | None) -> Look:
         applied_secrets_generation=applied.secrets_generation if applied else 0,
         applied_digest=applied.digest if applied else None,
         applied_index=applied.index if applied else 0,
+        applied_restart=applied.restart if applied else 0,
         status=status.model_dump_json(by_alias=True, exclude={"observed_at"}),
     )
+
+
+def source_id(source: Mapping[str, str]) -> str:
+    """Return which source's reads decide over a record, "" where people do."""
+    return source.get("id", "")
 
 
 def json_text(value: object) -> str:

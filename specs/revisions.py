@@ -6,7 +6,19 @@ from datetime import datetime
 from typing import NoReturn
 
 from specs.faults import AlreadyExists, Fault, InvalidSpec, NotFound, VersionConflict
-from specs.model import SECRET_SET, Deployment, Owner
+from specs.model import (
+    JOB_FINALIZER,
+    SECRET_FIELDS,
+    SECRET_SET,
+    SWITCHES,
+    Deployment,
+    DeploymentSpec,
+    DeploymentStatus,
+    Owner,
+    Pin,
+    Revision,
+    secret_name,
+)
 from specs.wish import Wish
 
 
@@ -51,6 +63,7 @@ def revised(
 
     A changed spec or secret makes a new generation, changed labels or annotations only a new
     `resource_version`. `new_secrets` says whether the wish's secrets differ from the stored ones.
+    What is pinned stays so until something else is to run. Nobody deletes what is wished.
     """
     wished_anew = new_secrets or kept.spec != wish.spec
     labelled_anew = (kept.labels, kept.annotations) != (wish.labels, wish.annotations)
@@ -68,7 +81,83 @@ def revised(
         labels=dict(wish.labels),
         annotations=dict(wish.annotations),
         source=dict(source),
+        pin=kept.pin if runs_the_same(kept.spec, wish.spec) and not new_secrets else None,
+        deletion_held="",
     )
+
+
+def runs_the_same(one: DeploymentSpec, other: DeploymentSpec) -> bool:
+    """Whether both say the same of what runs; they may differ in how it lives (`SWITCHES`)."""
+    return one == other.model_copy(update={s: getattr(one, s) for s in SWITCHES})
+
+
+def as_wished(record: Deployment, wish: Wish, stored: Mapping[str, str]) -> bool:
+    """Whether `record` with the secrets `stored` is just what `wish` wants.
+
+    Raises:
+        InvalidSpec: the wish keeps a secret that was never set.
+    """
+    kept = (record.spec, record.labels, record.annotations, stored)
+    wanted = resolved_secrets(wish.secrets, stored)
+    return kept == (wish.spec, wish.labels, wish.annotations, wanted)
+
+
+def pinned(kept: Deployment, revision: Revision, *, by: str, version: int) -> Deployment:
+    """Return `kept` with `revision` running in place of the wish: `kept` itself where it does.
+
+    A revision that is the wish lifts the pin.
+    """
+    if runs_the_same(kept.target, revision.spec):
+        return kept
+    lifted = runs_the_same(kept.spec, revision.spec)
+    return replace(
+        kept,
+        generation=kept.generation + 1,
+        resource_version=version,
+        pin=None if lifted else Pin(revision.generation, revision.spec, by),
+    )
+
+
+def marked_for_deletion(kept: Deployment, *, version: int, now: datetime) -> Deployment:
+    """Return `kept` as it is while the reconciler deletes it."""
+    return replace(
+        kept,
+        generation=kept.generation + 1,
+        resource_version=version,
+        deletion_requested_at=now,
+        deletion_held="",
+    )
+
+
+def undeleted(kept: Deployment, *, source: Mapping[str, str], version: int) -> Deployment:
+    """Return `kept` as it is when the deletion is called off.
+
+    It belongs to `source` from now on: the one that deleted it must not do so again.
+    """
+    return replace(
+        kept,
+        generation=kept.generation + 1,
+        resource_version=version,
+        deletion_requested_at=None,
+        finalizers=tuple(dict.fromkeys((JOB_FINALIZER, *kept.finalizers))),
+        source=dict(source),
+    )
+
+
+def without_a_past(record: Deployment) -> Deployment:
+    """Return a record from the trash as it is before anybody looked at it: nothing of it runs."""
+    return replace(record, status=DeploymentStatus(), applied=None)
+
+
+def lost_secrets(revision: Revision, stored: Mapping[str, str]) -> list[Fault]:
+    """Return a fault for each secret that `revision` needs and that is no longer stored."""
+    message = f"generation {revision.generation} needs a value that is no longer stored"
+    return [
+        Fault(f"/spec/{group}/{key}", "NothingToKeep", message, "a new spec that sets it")
+        for group, key in SECRET_FIELDS
+        if getattr(getattr(revision.spec, group), key) == SECRET_SET
+        and secret_name(group, key) not in stored
+    ]
 
 
 def resolved_secrets(wished: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
@@ -99,8 +188,7 @@ def refuse_other_wish(record: Deployment, wish: Wish, stored: Mapping[str, str])
     Raises:
         AlreadyExists: it is not.
     """
-    kept = (record.spec, record.labels, record.annotations, stored)
-    if kept != (wish.spec, wish.labels, wish.annotations, resolved_secrets(wish.secrets, stored)):
+    if not as_wished(record, wish, stored):
         raise AlreadyExists(
             f"{wish.name!r} is there already in {wish.vo} with another spec: "
             "change it with PUT or PATCH, or choose another name"

@@ -2,7 +2,8 @@
 
 Instants are RFC 3339 text in UTC, JSON is text: both databases keep them byte for byte. The numbers
 in `resource_version`, `born` and `wished` all come from the one row of `counter`, taken inside the
-transaction that uses them; the row's lock makes their order the order of the commits.
+transaction that uses them; the row's lock makes their order the order of the commits. The numbers
+of events come from the same row.
 """
 
 from typing import Final
@@ -28,7 +29,13 @@ counter = Table(
     METADATA,
     Column("id", Integer, CheckConstraint("id = 1", name="counter_has_one_row"), primary_key=True),
     Column("version", BigInteger, nullable=False),
+    Column("durable", BigInteger, nullable=False),
+    Column("event", BigInteger, nullable=False),
+    Column("store_id", Text, nullable=False),
 )
+"""`version`: the newest write; `durable`: the newest that was synced to the disk; `event`: the
+newest event. `store_id` is made once.
+"""
 
 deployments = Table(
     "deployments",
@@ -46,27 +53,36 @@ deployments = Table(
     Column("secrets_generation", BigInteger, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("deletion_requested_at", Text),
+    Column("deletion_held", Text, nullable=False),
     Column("suspended", Boolean, nullable=False),
     Column("observed_generation", BigInteger, nullable=False),
     Column("observed_at", Text),
     Column("phase", Text, nullable=False),
     Column("seen_index", BigInteger, nullable=False),
+    Column("wake_at", Text),
     Column("applied_generation", BigInteger, nullable=False),
     Column("applied_secrets_generation", BigInteger, nullable=False),
     Column("applied_digest", Text),
     Column("applied_index", BigInteger, nullable=False),
+    Column("applied_restart", BigInteger, nullable=False),
     Column("finalizers", Text, nullable=False),
     Column("labels", Text, nullable=False),
     Column("annotations", Text, nullable=False),
     Column("source", Text, nullable=False),
+    Column("source_id", Text, nullable=False),
     Column("spec", Text, nullable=False),
+    Column("pin", Text),
     Column("status", Text, nullable=False),
     UniqueConstraint("owner_iss", "owner_sub", "vo", "name", name="deployments_name"),
     Index("deployments_born", "owner_iss", "owner_sub", "born", unique=True),
     Index("deployments_wished", "wished", unique=True),
     Index("deployments_resource_version", "resource_version", unique=True),
+    Index("deployments_source_id", "source_id"),
 )
-"""One row per record. `applied_digest` is null while nothing is applied."""
+"""One row per record. `applied_digest` is null while nothing is applied, `pin` while the wish runs.
+
+`source_id` names the source whose reads decide over the record, "" where people do.
+"""
 
 applied_jobs = Table(
     "applied_jobs",
@@ -100,5 +116,67 @@ departures = Table(
     METADATA,
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("uid", Text, nullable=False),
+    Column("at", Text, nullable=False),
 )
 """Records that are gone, so that those who follow the changes learn of it."""
+
+revisions = Table(
+    "revisions",
+    METADATA,
+    Column("uid", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("pinned_generation", BigInteger),
+)
+"""What was wished at each generation. Outlives its record while that is in the trash."""
+
+events = Table(
+    "events",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("uid", Text, nullable=False),
+    Column("owner_iss", Text, nullable=False),
+    Column("owner_sub", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("from_phase", Text, nullable=False),
+    Column("to_phase", Text, nullable=False),
+    Index("events_uid", "uid", "number"),
+    Index("events_owner", "owner_iss", "owner_sub", "number"),
+)
+"""The timeline. Only appended to and trimmed; outlives its record like `revisions`."""
+
+trash = Table(
+    "trash",
+    METADATA,
+    Column("uid", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("owner_iss", Text, nullable=False),
+    Column("owner_sub", Text, nullable=False),
+    Column("vo", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("secrets", Text, nullable=False),
+    Index("trash_owner", "owner_iss", "owner_sub", "version"),
+    Index("trash_version", "version"),
+)
+"""Records as they were when they went: `record` is the JSON of their `Row`."""
+
+prunes = Table(
+    "prunes",
+    METADATA,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("source_id", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+"""Deletions that a source made without a person's yes; the budget counts the latest of them."""

@@ -9,29 +9,46 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from specs import feeds
+from specs import feeds, history, ownership, timeline, trash
 from specs.database import Database
 from specs.faults import VersionConflict
-from specs.model import Applied, Deployment, DeploymentStatus, Owner, Phase
+from specs.model import (
+    Applied,
+    Deployment,
+    DeploymentStatus,
+    Event,
+    Owner,
+    Phase,
+    Revision,
+    StoreIdentity,
+    TimelineEntry,
+    Trashed,
+)
+from specs.ownership import Pruned, SourceState, refuse_foreign
+from specs.pruning import DeletionBudget, Listing
 from specs.reading import (
     RECORDS,
     Page,
     belongs_to,
     fetch_heads,
+    fetch_identity,
     fetch_look,
     fetch_named,
     fetch_page,
     fetch_record,
     fetch_secrets,
 )
-from specs.records import Head, look_of, optional_instant_text
+from specs.records import Head, look_of, optional_instant_text, source_id
 from specs.revisions import (
+    as_wished,
+    marked_for_deletion,
     new_record,
     refuse_absent,
     refuse_ambiguous,
@@ -42,10 +59,19 @@ from specs.revisions import (
     revised,
 )
 from specs.schema import deployments
-from specs.transaction import WRITE_SEEN_INDEX, Write
+from specs.timeline import Author
+from specs.transaction import WRITE_QUIETLY, Subject, Write
 from specs.wish import Wish
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Change(Enum):
+    """What a put made of the record."""
+
+    CREATED = auto()
+    CHANGED = auto()
+    UNCHANGED = auto()
 
 
 def utc_now() -> datetime:
@@ -81,7 +107,11 @@ class SpecStore:
         self._changes = feeds.Bell()
 
     def migrate(self) -> None:
-        """Make the tables, or bring older ones up to this version; safe to repeat."""
+        """Make the tables, or bring older ones up to this version; safe to repeat.
+
+        Raises:
+            NewerStore: a newer version of this program made them; nothing is changed.
+        """
         self._database.migrate()
 
     def close(self) -> None:
@@ -97,12 +127,14 @@ class SpecStore:
         owner: Owner,
         owner_name: str,
         source: Mapping[str, str],
+        actor: str | None = None,
         idempotency_key: str | None = None,
     ) -> tuple[Deployment, bool]:
         """Add a record; return it and whether it is new.
 
         The same wish again gives the record that is there. So does a key that the owner used
-        before, whatever the wish says: then this is the repetition of an answered request.
+        before, whatever the wish says: then this is the repetition of an answered request. `actor`
+        is who did it, None: the owner.
 
         Raises:
             AlreadyExists: the name has another wish, or its record is being deleted.
@@ -116,7 +148,8 @@ class SpecStore:
             record = write.record_named(owner, wish.vo, wish.name)
             created = record is None
             if record is None:
-                record = self._insert(write, wish, owner, owner_name, source)
+                author = Author(actor or owner_name, source)
+                record = self._insert(write, wish, owner, owner_name, author)
             else:
                 refuse_while_being_deleted(record)
                 refuse_other_wish(record, wish, write.secrets(record.uid))
@@ -131,14 +164,16 @@ class SpecStore:
         owner: Owner,
         owner_name: str,
         source: Mapping[str, str],
+        actor: str | None = None,
         if_version: int | None = None,
         must_not_exist: bool = False,
     ) -> tuple[Deployment, bool]:
         """Create or replace; return the record and whether it is new.
 
         An unchanged wish writes nothing. Changed labels or annotations move `resource_version`
-        only; a changed spec or secret is a new generation. `if_version` is the
-        `resource_version` that the caller read.
+        only; a changed spec or secret is a new generation. Something else to run lifts a pin.
+        `actor` is who did it, None: the owner. `if_version` is the `resource_version` that the
+        caller read.
 
         Raises:
             VersionConflict: the record is not at `if_version`, or is there and must not be.
@@ -150,27 +185,43 @@ class SpecStore:
             if record is not None and must_not_exist:
                 raise VersionConflict(f"{wish.name!r} is there already in {wish.vo}")
             refuse_stale(record, wish.name, if_version)
+            author = Author(actor or owner_name, source)
             if record is None:
-                return self._insert(write, wish, owner, owner_name, source), True
-            refuse_while_being_deleted(record)
-            kept = write.secrets(record.uid)
-            values = resolved_secrets(wish.secrets, kept)
-            changed = revised(
-                record,
-                wish,
-                new_secrets=values != kept,
-                owner_name=owner_name,
-                source=source,
-                version=write.version,
-            )
-            if changed is not record:
-                write.save(changed, wished=changed.generation > record.generation)
-            if values != kept:
-                write.save_secrets(record.uid, values)
-            return changed, False
+                return self._insert(write, wish, owner, owner_name, author), True
+            return self._revise(write, record, wish, owner_name, author), False
 
-    def request_deletion(self, uid: str, *, if_version: int | None = None) -> Deployment:
+    def put_from_source(
+        self, wish: Wish, *, owner: Owner, owner_name: str, source: Mapping[str, str]
+    ) -> tuple[Deployment, Change]:
+        """Create or replace in the name of a source; `source` has its `id`.
+
+        Raises:
+            AlreadyExists: the name belongs to another source or to people, or the record is being
+                deleted.
+            InvalidSpec: the wish keeps a secret that was never set.
+        """
+        mine = source_id(source)
+        with self._database.read() as connection:
+            for record in fetch_named(connection, owner, wish.name, vo=wish.vo):
+                # Most wishes of most reads: told without a turn at the lock of the writers.
+                settled = source_id(record.source) == mine and not record.being_deleted
+                if settled and as_wished(record, wish, fetch_secrets(connection, record.uid)):
+                    return record, Change.UNCHANGED
+        with self._write() as write:
+            author = Author(mine, source)
+            kept = write.record_named(owner, wish.vo, wish.name)
+            if kept is None:
+                return self._insert(write, wish, owner, owner_name, author), Change.CREATED
+            refuse_foreign(kept, mine)
+            changed = self._revise(write, kept, wish, owner_name, author)
+            return changed, Change.UNCHANGED if changed is kept else Change.CHANGED
+
+    def request_deletion(
+        self, uid: str, *, actor: str, source: Mapping[str, str], if_version: int | None = None
+    ) -> Deployment:
         """Mark a record for deletion; the reconciler does the rest. Asking again changes nothing.
+
+        `actor` and `source` say who asks, and by which way in.
 
         Raises:
             NotFound: there is no such record.
@@ -183,14 +234,158 @@ class SpecStore:
             if record.being_deleted:
                 return record
             refuse_stale(record, record.name, if_version)
-            marked = replace(
-                record,
-                generation=record.generation + 1,
-                resource_version=write.version,
-                deletion_requested_at=self._now(),
-            )
+            marked = marked_for_deletion(record, version=write.version, now=write.now())
             write.save(marked, wished=True)
+            write.tell(Subject.of(marked), timeline.deletion_requested(Author(actor, source)))
             return marked
+
+    def touch(self, uid: str) -> Deployment:
+        """Have the reconciler look at a record though nothing new is wished.
+
+        What the last look told stays, but for when it was: the next look is written, even if it
+        sees the same.
+
+        Raises:
+            NotFound: there is no such record.
+        """
+        with self._write(durable=False) as write:
+            record = write.record(uid) or refuse_absent(uid)
+            unseen = record.status.model_copy(update={"observed_at": None})
+            touched = replace(record, status=unseen, resource_version=write.version)
+            write.save(touched, wished=True)
+            return touched
+
+    def rollback(
+        self,
+        uid: str,
+        generation: int,
+        *,
+        actor: str,
+        source: Mapping[str, str],
+        if_version: int | None = None,
+    ) -> Deployment:
+        """Let what ran at `generation` run in place of the wish until something else is wished.
+
+        The wish itself stays, and so do its switches (`specs.model.SWITCHES`). Where what ran then
+        is the wish, this lifts the pin; where it runs already, nothing changes.
+
+        Raises:
+            NotFound: there is no such record, or its history has no such generation.
+            AlreadyExists: the record is being deleted.
+            VersionConflict: the record is not at `if_version`.
+            InvalidSpec: what ran needs a secret that is no longer stored.
+        """
+        with self._write() as write:
+            author = Author(actor, source)
+            return history.roll_back(write, uid, generation, author=author, if_version=if_version)
+
+    def pin_last_good(
+        self, uid: str, *, failed_generation: int, good_generation: int, message: str
+    ) -> bool:
+        """Let what ran at `good_generation` run in place of the wish that failed; tell if it does.
+
+        For the reconciler; `message` goes to the timeline. Nothing is done where the record is not
+        at `failed_generation` any more, or the good one can't be had or is just what failed.
+        """
+        with self._write() as write:
+            return history.pin_last_good(
+                write,
+                uid,
+                failed_generation=failed_generation,
+                good_generation=good_generation,
+                message=message,
+            )
+
+    def history(self, uid: str) -> Sequence[Revision]:
+        """Return what was wished at each generation, newest first; the oldest are not kept.
+
+        A deletion is a generation without a revision.
+        """
+        with self._database.read() as connection:
+            return history.fetch_revisions(connection, uid)
+
+    def events(self, uid: str, *, after: int = 0, limit: int = 500) -> Sequence[TimelineEntry]:
+        """Return up to `limit` events of a record after that number, oldest first.
+
+        They are there while the record is in the trash, too.
+        """
+        with self._database.read() as connection:
+            return history.fetch_events(connection, uid, after=after, limit=limit)
+
+    def owner_events(
+        self, owner: Owner, *, after: int = 0, limit: int = 500
+    ) -> Sequence[TimelineEntry]:
+        """Return up to `limit` events of all of the owner's records, like `events`."""
+        with self._database.read() as connection:
+            return history.fetch_owner_events(connection, owner, after=after, limit=limit)
+
+    def trash(self, owner: Owner) -> Sequence[Trashed]:
+        """Return what the owner can have back, newest deletion first."""
+        with self._database.read() as connection:
+            return trash.fetch_trash(connection, owner)
+
+    def undelete(
+        self, *, owner: Owner, vo: str | None, name: str, actor: str, source: Mapping[str, str]
+    ) -> Deployment:
+        """Call off the newest deletion of that name, under way or done; return the record.
+
+        It keeps its uid, secrets and history, and belongs to `source` from now on: a source that
+        deleted it does not do so again. `vo` None: from whichever VO has it.
+
+        Raises:
+            NotFound: there was no deletion of that name, or the trash no longer has it.
+            AlreadyExists: the name is taken.
+            InvalidSpec: `vo` is None and more than one VO has a deletion of that name.
+        """
+        with self._write() as write:
+            author = Author(actor, source)
+            return trash.undelete(write, owner=owner, vo=vo, name=name, author=author)
+
+    def clean_up(self, *, trash_before: datetime, events_before: datetime) -> int:
+        """Remove for good what was deleted and what happened before; return how many rows.
+
+        A deletion is forgotten by the feed of changes when the trash forgets it.
+        """
+        removed = 0
+        while True:
+            with self._write() as write:
+                chunk = trash.clean_up_once(
+                    write, trash_before=trash_before, events_before=events_before
+                )
+            removed += chunk
+            if not chunk:
+                return removed
+
+    def prune(self, listing: Listing, budget: DeletionBudget) -> Pruned:
+        """Delete, or hold, what its source no longer lists; release what it lists again.
+
+        Judged and written at once, so that no two passes exceed the budget together.
+        """
+        with self._database.read() as connection:
+            if ownership.judged(connection, listing, budget, now=self._now()).nothing:
+                return Pruned()
+        with self._write() as write:
+            return ownership.prune(write, listing, budget)
+
+    def confirm_deletions(self, source: str, *, actor: str) -> int:
+        """Delete all of the source's records whose deletion is held; return how many."""
+        with self._write() as write:
+            return ownership.confirm_deletions(write, source, actor=actor)
+
+    def held_deletions(self, source: str) -> Sequence[Deployment]:
+        """Return the source's records whose deletion waits for a yes, by owner and name."""
+        with self._database.read() as connection:
+            return ownership.fetch_held(connection, source)
+
+    def sources(self) -> Sequence[SourceState]:
+        """Return every source that owns records, by name."""
+        with self._database.read() as connection:
+            return ownership.fetch_sources(connection)
+
+    def identity(self) -> StoreIdentity:
+        """Return which store this is, and how far it has come."""
+        with self._database.read() as connection:
+            return fetch_identity(connection)
 
     def get(self, uid: str) -> Deployment | None:
         """Return one record whoever owns it, or None where it is gone: for the reconciler."""
@@ -252,51 +447,65 @@ class SpecStore:
         *,
         applied: Applied | None,
         seen_index: int,
+        events: Sequence[Event] = (),
+        wake_at: datetime | None = None,
     ) -> bool:
         """Write what one look saw and did; return False when the record is gone.
 
         `applied` None: nothing of ours is in the cluster. Written is only what differs from the
-        stored status (a later `observed_at` does not), and never over a look at a newer
-        generation. A moved `seen_index` alone is kept without a new `resource_version`. The job
-        of `applied` is taken to be unchanged while its digest is.
+        stored status (a later `observed_at` does not, but after a `touch`), and never over a look
+        at a newer generation. A moved `seen_index` or `wake_at` alone is kept without a new
+        `resource_version`. The job of `applied` is taken to be unchanged while its digest is.
+        `events` are told in any case, and together with what is written.
         """
-        look = look_of(status, applied)
+        look, wake = look_of(status, applied), optional_instant_text(wake_at)
         while True:
             with self._database.read() as connection:
                 stored = fetch_look(connection, uid)
             if stored is None:
                 return False
-            read_version, seen_before, last = stored
-            if last.observed_generation > look.observed_generation:
+            last = stored.look
+            overtaken = last.observed_generation > look.observed_generation
+            if overtaken and not events:
                 return True
-            if last == look:
-                if seen_index != seen_before:
-                    self._write_seen_index(uid, seen_index)
+            touched = stored.observed_at is None and status.observed_at is not None
+            if last == look and not events and not touched:
+                if (seen_index, wake) != (stored.seen_index, stored.wake_at):
+                    self._write_quietly(uid, seen_index, wake)
                 return True
             # Not durable, for speed: a power cut may take back the newest statuses. Then the loop
             # looks again, finds its own job in the cluster, and writes the same status.
             with self._write(durable=False) as write:
-                written = write.save_look(
+                written = not overtaken and write.save_look(
                     uid,
                     look,
-                    read_version=read_version,
+                    read_version=stored.resource_version,
                     observed_at=optional_instant_text(status.observed_at),
                     seen_index=seen_index,
+                    wake_at=wake,
                 )
                 if written and look.applied_digest != last.applied_digest:
                     write.save_applied_job(uid, applied)
-            if written:
+                if events and (written or overtaken):
+                    subject = write.subject(uid, generation=look.observed_generation)
+                    if subject is None:
+                        return False
+                    write.tell(subject, *events)
+            if written or overtaken:
                 return True
 
     def remove_finalizer(self, uid: str, finalizer: str) -> None:
-        """Take a finalizer off; a record that is being deleted goes with its last one."""
+        """Take a finalizer off a record that is being deleted; with its last one it is trash.
+
+        A deletion that was called off meanwhile leaves the record as it is.
+        """
         with self._write() as write:
             record = write.record(uid)
-            if record is None:
+            if record is None or not record.being_deleted:
                 return
             left = tuple(kept for kept in record.finalizers if kept != finalizer)
-            if record.being_deleted and not left:
-                write.remove(uid)
+            if not left:
+                write.move_to_trash(replace(record, finalizers=left))
             elif left != record.finalizers:
                 write.save(
                     replace(record, finalizers=left, resource_version=write.version), wished=False
@@ -307,8 +516,8 @@ class SpecStore:
         with self._database.read() as connection:
             return fetch_heads(connection)
 
-    def wishes_after(self, position: int, *, limit: int = 1000) -> Sequence[tuple[int, str]]:
-        """Return (position, uid) of the wishes after `position`, oldest first.
+    def wishes_after(self, position: int, *, limit: int = 1000) -> Sequence[feeds.Wished]:
+        """Return the wishes after `position`, oldest first.
 
         Every uid comes once, at its newest position.
         """
@@ -345,7 +554,7 @@ class SpecStore:
     @contextmanager
     def _write(self, *, durable: bool = True) -> Iterator[Write]:
         with self._database.write(durable=durable) as connection:
-            write = Write(connection)
+            write = Write(connection, durable=durable, now=self._now)
             yield write
             if write.changed:
                 connection.commit()
@@ -354,9 +563,10 @@ class SpecStore:
         if write.wished:
             self._wishes.ring(write.version)
 
-    def _write_seen_index(self, uid: str, seen_index: int) -> None:
+    def _write_quietly(self, uid: str, seen_index: int, wake_at: str | None) -> None:
+        columns = {"of_uid": uid, "seen_index": seen_index, "wake_at": wake_at}
         with self._database.write(durable=False) as connection:
-            connection.execute(WRITE_SEEN_INDEX, {"of_uid": uid, "seen_index": seen_index})
+            connection.execute(WRITE_QUIETLY, columns)
             connection.commit()
 
     def _insert(
@@ -365,7 +575,7 @@ class SpecStore:
         wish: Wish,
         owner: Owner,
         owner_name: str,
-        source: Mapping[str, str],
+        author: Author,
     ) -> Deployment:
         values = resolved_secrets(wish.secrets, {})
         record = new_record(
@@ -373,12 +583,36 @@ class SpecStore:
             uid=self._new_uid(),
             owner=owner,
             owner_name=owner_name,
-            source=source,
+            source=author.source,
             version=write.version,
             now=self._now(),
         )
-        write.insert(record, values)
+        write.insert(record, values, author, timeline.created(record, author))
         return record
+
+    def _revise(
+        self, write: Write, record: Deployment, wish: Wish, owner_name: str, author: Author
+    ) -> Deployment:
+        refuse_while_being_deleted(record)
+        kept = write.secrets(record.uid)
+        values = resolved_secrets(wish.secrets, kept)
+        changed = revised(
+            record,
+            wish,
+            new_secrets=values != kept,
+            owner_name=owner_name,
+            source=author.source,
+            version=write.version,
+        )
+        if changed.generation > record.generation:
+            secrets = timeline.changed_secrets(kept, values)
+            events = timeline.wish_changed(record, changed, author, secrets=secrets)
+            write.save_wish(changed, author, *events)
+        elif changed is not record:
+            write.save(changed, wished=False)
+        if values != kept:
+            write.save_secrets(record.uid, values)
+        return changed
 
     def _ask(self, question: Callable[[Connection], int]) -> int:
         with self._database.read() as connection:

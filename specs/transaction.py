@@ -3,25 +3,44 @@
 Says how a record is written; when and why is said by `specs.store`.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final, NamedTuple, Self
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, text, update
 
-from specs.model import Applied, Deployment, Owner
+from specs.model import Applied, Deployment, Event, Owner
 from specs.reading import fetch_named, fetch_record, fetch_secrets
-from specs.records import Look, json_text, row_of
+from specs.records import Look, instant_text, json_text, row_of
 from specs.schema import (
     applied_jobs,
     counter,
     departures,
     deployments,
+    events,
     idempotency_keys,
+    revisions,
     secrets,
+    trash,
 )
+from specs.timeline import Author, deleted
+
+EVENTS_KEPT: Final = 500
+"""Newest events that are kept of one record."""
+
+REVISIONS_KEPT: Final = 50
+"""Newest revisions that are kept of one record, beside the pinned one and the last good one."""
 
 TAKE_NUMBER: Final = (
     update(counter).values(version=counter.c.version + 1).returning(counter.c.version)
+)
+# Above every earlier durable number, even where a power cut took back the numbers in between.
+TAKE_DURABLE_NUMBER: Final = TAKE_NUMBER.values(durable=counter.c.version + 1)
+TAKE_EVENT_NUMBERS: Final = (
+    update(counter)
+    .values(event=counter.c.event + bindparam("number_of_events"))
+    .returning(counter.c.event)
 )
 WRITE_LOOK: Final = (
     update(deployments)
@@ -32,7 +51,7 @@ WRITE_LOOK: Final = (
     .values(
         {
             name: bindparam(name)
-            for name in ("resource_version", "observed_at", "seen_index", *Look._fields)
+            for name in ("resource_version", "observed_at", "seen_index", "wake_at", *Look._fields)
         }
     )
 )
@@ -41,11 +60,51 @@ WRITE_APPLIED_JOB: Final = text(
     "INSERT INTO applied_jobs (uid, job) VALUES (:uid, :job)"
     " ON CONFLICT (uid) DO UPDATE SET job = excluded.job"
 )
-WRITE_SEEN_INDEX: Final = (
+WRITE_QUIETLY: Final = (
     update(deployments)
     .where(deployments.c.uid == bindparam("of_uid"))
-    .values(seen_index=bindparam("seen_index"))
+    .values(seen_index=bindparam("seen_index"), wake_at=bindparam("wake_at"))
 )
+SUBJECT: Final = select(deployments.c.owner_iss, deployments.c.owner_sub, deployments.c.name).where(
+    deployments.c.uid == bindparam("uid")
+)
+ADD_EVENT: Final = insert(events)
+TRIM_EVENTS: Final = delete(events).where(
+    events.c.uid == bindparam("of_uid"),
+    events.c.number
+    <= select(events.c.number)
+    .where(events.c.uid == bindparam("of_uid"))
+    .order_by(events.c.number.desc())
+    .limit(1)
+    .offset(EVENTS_KEPT)
+    .scalar_subquery(),
+)
+ADD_REVISION: Final = insert(revisions)
+TRIM_REVISIONS: Final = delete(revisions).where(
+    revisions.c.uid == bindparam("of_uid"),
+    revisions.c.generation
+    <= select(revisions.c.generation)
+    .where(revisions.c.uid == bindparam("of_uid"))
+    .order_by(revisions.c.generation.desc())
+    .limit(1)
+    .offset(REVISIONS_KEPT)
+    .scalar_subquery(),
+    revisions.c.generation.not_in([bindparam("pinned"), bindparam("ready")]),
+)
+
+
+class Subject(NamedTuple):
+    """The record that an event is about, as the timeline names it."""
+
+    uid: str
+    owner: Owner
+    name: str
+    generation: int
+
+    @classmethod
+    def of(cls, record: Deployment) -> Self:
+        """Return `record` as the timeline names it."""
+        return cls(record.uid, record.owner, record.name, record.generation)
 
 
 class Write:
@@ -55,11 +114,20 @@ class Write:
     commit: what is read here stays true.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, *, durable: bool, now: Callable[[], datetime]
+    ) -> None:
         self.connection = connection
-        self.version: int = connection.execute(TAKE_NUMBER).scalar_one()
+        self.now = now
         self.changed = False
         self.wished = False
+        self._take_number: Executable = TAKE_DURABLE_NUMBER if durable else TAKE_NUMBER
+        self.version = 0
+        self.take_number()
+
+    def take_number(self) -> None:
+        """Move `version` on: no two records that one transaction writes have the same."""
+        self.version = self.connection.execute(self._take_number).scalar_one()
 
     def record(self, uid: str) -> Deployment | None:
         """Return one record, or None where it is gone."""
@@ -83,12 +151,22 @@ class Write:
         """Return the secrets of a record by name."""
         return fetch_secrets(self.connection, uid)
 
-    def insert(self, record: Deployment, values: Mapping[str, str]) -> None:
-        """Add a record with its secrets; it is a wish."""
+    def insert(
+        self, record: Deployment, values: Mapping[str, str], author: Author, event: Event
+    ) -> None:
+        """Add a record with its secrets, its revision and what the timeline tells; it is a wish."""
         numbers = {"born": self.version, "wished": self.version, "seen_index": 0}
         self.connection.execute(insert(deployments), row_of(record)._asdict() | numbers)
         self._insert_secrets(record.uid, values)
+        self._add_revision(record, author)
+        self.tell(Subject.of(record), event)
         self.changed = self.wished = True
+
+    def save_wish(self, record: Deployment, author: Author, *told: Event) -> None:
+        """Write a record at a new generation, its revision, and what the timeline tells."""
+        self.save(record, wished=True)
+        self._add_revision(record, author)
+        self.tell(Subject.of(record), *told)
 
     def save(self, record: Deployment, *, wished: bool) -> None:
         """Write a changed record; `wished` puts it into the feed of wishes."""
@@ -108,7 +186,14 @@ class Write:
         self.changed = True
 
     def save_look(
-        self, uid: str, look: Look, *, read_version: int, observed_at: str | None, seen_index: int
+        self,
+        uid: str,
+        look: Look,
+        *,
+        read_version: int,
+        observed_at: str | None,
+        seen_index: int,
+        wake_at: str | None,
     ) -> bool:
         """Write what a look saw; False when the record moved since `read_version`."""
         columns = {
@@ -117,6 +202,7 @@ class Write:
             "resource_version": self.version,
             "observed_at": observed_at,
             "seen_index": seen_index,
+            "wake_at": wake_at,
             **look._asdict(),
         }
         self.changed = self.connection.execute(WRITE_LOOK, columns).rowcount == 1
@@ -137,11 +223,76 @@ class Write:
         )
         self.changed = True
 
-    def remove(self, uid: str) -> None:
-        """Remove a record and all that hangs on it; the feed of changes tells that it is gone."""
-        self.connection.execute(delete(deployments).where(deployments.c.uid == uid))
-        self.connection.execute(insert(departures), {"version": self.version, "uid": uid})
+    def subject(self, uid: str, *, generation: int) -> Subject | None:
+        """Return a record as the timeline names it, or None where it is gone."""
+        row = self.connection.execute(SUBJECT, {"uid": uid}).one_or_none()
+        return row and Subject(uid, Owner(row[0], row[1]), row[2], generation)
+
+    def tell(self, subject: Subject, *told: Event) -> None:
+        """Append events to the timeline of a record, and drop its oldest ones."""
+        last = self.connection.execute(
+            TAKE_EVENT_NUMBERS, {"number_of_events": len(told)}
+        ).scalar_one()
+        about = {
+            "uid": subject.uid,
+            "owner_iss": subject.owner.iss,
+            "owner_sub": subject.owner.sub,
+            "name": subject.name,
+            "generation": subject.generation,
+            "at": instant_text(self.now()),
+        }
+        rows = [
+            about | {"number": number} | asdict(event)
+            for number, event in enumerate(told, last - len(told) + 1)
+        ]
+        self.connection.execute(ADD_EVENT, rows)
+        self.connection.execute(TRIM_EVENTS, {"of_uid": subject.uid})
         self.changed = True
+
+    def move_to_trash(self, record: Deployment) -> None:
+        """Remove a record and all that hangs on it, but what the trash and the past keep.
+
+        The feed of changes tells that it is gone.
+        """
+        at = instant_text(self.now())
+        self.tell(Subject.of(record), deleted())
+        self.connection.execute(
+            insert(trash),
+            {
+                "uid": record.uid,
+                "version": self.version,
+                "at": at,
+                "owner_iss": record.owner.iss,
+                "owner_sub": record.owner.sub,
+                "vo": record.vo,
+                "name": record.name,
+                "record": json_text(row_of(record)._asdict()),
+                "secrets": json_text(self.secrets(record.uid)),
+            },
+        )
+        self.connection.execute(delete(deployments).where(deployments.c.uid == record.uid))
+        self.connection.execute(
+            insert(departures), {"version": self.version, "uid": record.uid, "at": at}
+        )
+
+    def _add_revision(self, record: Deployment, author: Author) -> None:
+        pinned = record.pin.generation if record.pin else None
+        self.connection.execute(
+            ADD_REVISION,
+            {
+                "uid": record.uid,
+                "generation": record.generation,
+                "at": instant_text(self.now()),
+                "actor": author.actor,
+                "source": json_text(author.source),
+                "spec": record.spec.model_dump_json(),
+                "pinned_generation": pinned,
+            },
+        )
+        ready = record.status.ready_generation
+        self.connection.execute(
+            TRIM_REVISIONS, {"of_uid": record.uid, "pinned": pinned or 0, "ready": ready}
+        )
 
     def _insert_secrets(self, uid: str, values: Mapping[str, str]) -> None:
         rows = [{"uid": uid, "name": name, "value": value} for name, value in values.items()]

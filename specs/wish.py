@@ -4,8 +4,10 @@ A wish is built in two steps: everything that is wrong is collected, with a JSON
 only where nothing is wrong the defaults are filled in: the form's ← the module's ← the user's.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from specs.faults import Fault
@@ -14,6 +16,7 @@ from specs.metadata import metadata_faults
 from specs.model import (
     API_VERSION,
     KIND,
+    TTL,
     Deployment,
     DeploymentSpec,
     General,
@@ -26,8 +29,15 @@ from specs.texts import near, pointer, shown
 from specs.userconf import GROUPS, VO_FIELD, UserConf, is_module
 from specs.values import Given, Values, read_values, value_faults
 
-SPEC_KEYS: Final = ("module", *GROUPS, "suspend", "update")
+SPEC_KEYS: Final = ("module", *GROUPS, "suspend", "restart", "ttl", "expiresAt", "update")
+UPDATE_KEYS: Final = ("policy", "rollbackOnFailure")
 POLICIES: Final = ("safe", "queue")
+MAX_RESTART: Final = 1_000_000
+
+INSTANT: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
+"""An instant of RFC 3339."""
 
 SHORT_SPELLINGS: Final = (
     ("general", "docker_image", "docker_tag"),
@@ -171,21 +181,57 @@ def _switch_faults(spec: object) -> Iterator[Fault]:
     yield from mapping_faults(spec, SPEC_KEYS, "/spec")
     if not isinstance(spec, Mapping):
         return
-    module, suspend = spec.get("module"), spec.get("suspend", False)
+    module = spec.get("module")
     if module is not None and not is_module(module):
         allowed = "the name of a module: letters, digits, and - _ . between them"
         yield Fault("/spec/module", "BadModule", f"{shown(module)} is not {allowed}", allowed)
-    if not isinstance(suspend, bool):
-        message = f"must be true or false, not {shown(suspend)}"
-        yield Fault("/spec/suspend", "WrongType", message, "true, false")
+    yield from _bool_faults(spec, "suspend", "/spec")
+    restart = spec.get("restart", 0)
+    if type(restart) is not int or not 0 <= restart <= MAX_RESTART:
+        allowed = f"a whole number from 0 to {MAX_RESTART}"
+        yield Fault("/spec/restart", "BadCounter", f"{shown(restart)} is not {allowed}", allowed)
+    yield from _end_faults(spec.get("ttl"), spec.get("expiresAt"))
     if "update" not in spec:
         return
-    yield from mapping_faults(spec["update"], ("policy",), "/spec/update")
-    policy = mapping_at(spec, "update").get("policy", "safe")
+    yield from mapping_faults(spec["update"], UPDATE_KEYS, "/spec/update")
+    changes = mapping_at(spec, "update")
+    policy = changes.get("policy", "safe")
     if policy not in POLICIES:
         allowed = f"one of {', '.join(POLICIES)}"
         message = f"{shown(policy)} is not {allowed}"
         yield Fault("/spec/update/policy", "NotAnOption", message, allowed)
+    yield from _bool_faults(changes, "rollbackOnFailure", "/spec/update")
+
+
+def _bool_faults(group: Mapping[str, Any], key: str, at: str) -> Iterator[Fault]:
+    value = group.get(key, False)
+    if not isinstance(value, bool):
+        message = f"must be true or false, not {shown(value)}"
+        yield Fault(pointer(at, key), "WrongType", message, "true, false")
+
+
+def _end_faults(ttl: object, expires_at: object) -> Iterator[Fault]:
+    """Check when the work is to end; null says nothing."""
+    if ttl is not None and not (isinstance(ttl, str) and TTL.fullmatch(ttl)):
+        allowed = "a whole number of minutes, hours or days, like 90m, 12h or 7d"
+        yield Fault("/spec/ttl", "BadDuration", f"{shown(ttl)} is not {allowed}", allowed)
+    if expires_at is not None and _instant(expires_at) is None:
+        allowed = "an instant of RFC 3339 with its zone, like 2027-01-31T18:00:00Z"
+        message = f"{shown(expires_at)} is not {allowed}"
+        yield Fault("/spec/expiresAt", "BadInstant", message, allowed)
+    if ttl is not None and expires_at is not None:
+        message = "the spec says with ttl when the work ends: say it once"
+        yield Fault("/spec/expiresAt", "Contradiction", message, "ttl or expiresAt")
+
+
+def _instant(text: object) -> datetime | None:
+    """Return the instant that `text` writes, in UTC; None where it is no instant."""
+    if not isinstance(text, str) or INSTANT.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None  # the 30th of February; a year that no zone leaves within 1 to 9999
 
 
 def _only(vos: Sequence[str]) -> Sequence[str]:
@@ -241,5 +287,8 @@ def _spec(values: Values, switches: Mapping[str, Any], *, vo: str) -> Deployment
         hardware=Hardware(**groups["hardware"]),
         storage=Storage(**groups["storage"]),
         suspend=switches.get("suspend", False),
+        restart=switches.get("restart", 0),
+        ttl=switches.get("ttl"),
+        expiresAt=_instant(switches.get("expiresAt")),
         update=Update(**switches.get("update", {})),
     )

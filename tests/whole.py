@@ -110,7 +110,7 @@ class Whole:
         """Let news travel and looks happen until there is nothing left; return the looks."""
         looks = 0
         while True:
-            for position, uid in self.store.wishes_after(self._wished):
+            for position, uid, _ in self.store.wishes_after(self._wished):
                 self.queue.add(uid)
                 self._wished = position
             self._listen()

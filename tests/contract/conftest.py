@@ -1,13 +1,16 @@
-"""The doors that the cluster contract is run through."""
+"""The doors that the cluster contract is run through, and the databases that the store is."""
 
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
 
 from reconciler.cluster.nomad import NomadCluster
 from reconciler.cluster.simulator.cluster import SimulatedCluster
@@ -15,7 +18,10 @@ from reconciler.cluster.simulator.http import serve
 from reconciler.cluster.simulator.nodes import node
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.settings import NomadSettings
+from specs.store import SpecStore
 from tests.contract.doors import DEVICE, Case, Door
+from tests.contract.stores import Clock
+from tests.postgres import find_postgres, private_postgres
 from tests.real import NAMESPACES, DevAgent, find_nomad
 
 DEVICE_PLUGIN = "nomad-device-example"
@@ -124,3 +130,47 @@ def _device_plugin(nomad: str) -> Path | None:
     beside = Path(nomad).resolve().parent.parent / "plugins" / DEVICE_PLUGIN
     plugin = Path(os.environ.get("AI4PAPI_TEST_DEVICE_PLUGIN", beside))
     return plugin if plugin.is_file() else None
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new, empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/var/ai4papi.db"
+        return
+    base = request.getfixturevalue("postgres")
+    schema = f"test_{uuid4().hex}"
+    admin = create_engine(make_url(base).set(drivername="postgresql+psycopg"))
+    with admin.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    own = make_url(base).update_query_dict({"options": f"-csearch_path={schema}"})
+    yield own.render_as_string(hide_password=False)
+    with admin.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL of this run's own."""
+    programs = find_postgres()
+    if programs is None:
+        pytest.skip("no PostgreSQL programs: install Debian's postgresql")
+    with private_postgres(programs) as url:
+        yield url
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of `store`."""
+    return Clock()
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[SpecStore]:
+    """A store with its tables, a clock that the test moves, and uids that count."""
+    numbers = count(1)
+    store = SpecStore(url, now=clock, new_uid=lambda: f"uid-{next(numbers)}")
+    store.migrate()
+    yield store
+    store.close()

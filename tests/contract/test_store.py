@@ -8,27 +8,23 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, make_url
 
 from specs import database, feeds
 from specs.faults import AlreadyExists, InvalidSpec, NotFound, VersionConflict
 from specs.model import (
     JOB_FINALIZER,
     SECRET_SET,
-    Applied,
     Deployment,
-    DeploymentStatus,
     JobStatus,
     Owner,
     Phase,
@@ -37,110 +33,25 @@ from specs.reading import ONE_RECORD, fetch_look
 from specs.schema import METADATA
 from specs.store import SpecStore
 from specs.wish import Wish
-from tests.builders import ALICE, NOW, VO, a_spec
-from tests.postgres import find_postgres, private_postgres
+from tests.builders import ALICE, NOW, VO
+from tests.contract.stores import (
+    BOB,
+    OTHER_VO,
+    PASSWORD,
+    SOURCE,
+    a_wish,
+    an_applied,
+    create,
+    driver,
+    in_threads,
+    look,
+    put,
+    request_deletion,
+    running,
+    version,
+)
 
 ROOT = Path(__file__).parents[2]
-BOB = Owner("https://aai.egi.eu/auth/realms/egi", "bob@egi.eu")
-OTHER_VO = "vo.imagine-ai.eu"
-PASSWORD = "general.jupyter_password"
-SOURCE = {"type": "api"}
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/var/ai4papi.db"
-        return
-    base = request.getfixturevalue("postgres")
-    schema = f"test_{uuid4().hex}"
-    admin = create_engine(make_url(base).set(drivername="postgresql+psycopg"))
-    with admin.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-    own = make_url(base).update_query_dict({"options": f"-csearch_path={schema}"})
-    yield own.render_as_string(hide_password=False)
-    with admin.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
-    admin.dispose()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    programs = find_postgres()
-    if programs is None:
-        pytest.skip("no PostgreSQL programs: install Debian's postgresql")
-    with private_postgres(programs) as url:
-        yield url
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[SpecStore]:
-    numbers = count(1)
-    store = SpecStore(url, now=lambda: NOW, new_uid=lambda: f"uid-{next(numbers)}")
-    store.migrate()
-    yield store
-    store.close()
-
-
-def a_wish(name: str = "train-a", *, vo: str = VO, password: str = "", **changes: Any) -> Wish:
-    labels = changes.pop("labels", {})
-    shown = SECRET_SET if password else ""
-    return Wish(
-        vo=vo,
-        name=name,
-        spec=a_spec(jupyter_password=shown, **changes),
-        secrets={PASSWORD: password} if password else {},
-        labels=labels,
-    )
-
-
-def create(store: SpecStore, wish: Wish | None = None, *, owner: Owner = ALICE) -> Deployment:
-    record, created = store.create(wish or a_wish(), owner=owner, owner_name="Alice", source=SOURCE)
-    assert created
-    return record
-
-
-def put(store: SpecStore, wish: Wish, **conditions: Any) -> tuple[Deployment, bool]:
-    return store.put(wish, owner=ALICE, owner_name="Alice", source=SOURCE, **conditions)
-
-
-def running(generation: int = 1, **changes: Any) -> DeploymentStatus:
-    return DeploymentStatus(
-        observed_generation=generation, phase=Phase.RUNNING, observed_at=NOW
-    ).model_copy(update=changes)
-
-
-def an_applied(digest: str = "d1", index: int = 10, **changes: Any) -> Applied:
-    job = {"ID": "uid-1", "TaskGroups": [{"Count": 1, "Digest": digest}]}
-    return replace(Applied(1, 0, digest, index, job), **changes)
-
-
-def look(store: SpecStore, uid: str, status: DeploymentStatus, **rest: Any) -> bool:
-    return store.put_status(uid, status, **({"applied": None, "seen_index": 0} | rest))
-
-
-def version(store: SpecStore) -> int:
-    return store.changes_after(0)[0]
-
-
-def in_threads(number: int, work: Callable[[int], object]) -> list[object]:
-    """Run `work` in threads that start together; return what each gave or raised."""
-    answers: list[object] = [None] * number
-    start = threading.Barrier(number)
-
-    def run(index: int) -> None:
-        start.wait()
-        try:
-            answers[index] = work(index)
-        except Exception as error:
-            answers[index] = error
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
 
 
 def python(script: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -211,7 +122,7 @@ def test_names_are_unique_per_owner_and_vo_only(store: SpecStore) -> None:
 
 
 def test_creating_over_a_record_being_deleted_says_so(store: SpecStore) -> None:
-    store.request_deletion(create(store).uid)
+    request_deletion(store, create(store).uid)
     with pytest.raises(AlreadyExists, match="being deleted"):
         create(store)
 
@@ -230,7 +141,7 @@ def test_an_idempotency_key_gives_the_earlier_record_to_its_owner_only(store: Sp
 
 def test_an_idempotency_key_goes_with_its_record(store: SpecStore) -> None:
     first, _ = store.create(a_wish(), owner=ALICE, owner_name="", source={}, idempotency_key="k1")
-    store.request_deletion(first.uid)
+    request_deletion(store, first.uid)
     store.remove_finalizer(first.uid, JOB_FINALIZER)
     second, created = store.create(
         a_wish(), owner=ALICE, owner_name="", source={}, idempotency_key="k1"
@@ -278,7 +189,7 @@ def test_changed_labels_are_a_new_version_and_no_new_wish(store: SpecStore) -> N
     second, _ = put(store, a_wish(labels={"team": "a"}))
     assert (second.generation, second.resource_version) == (1, 2)
     assert store.get(first.uid) == second
-    assert store.wishes_after(0) == [(1, first.uid)]
+    assert [w[:2] for w in store.wishes_after(0)] == [(1, first.uid)]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +216,7 @@ def test_the_version_that_was_read_may_be_replaced(store: SpecStore) -> None:
 
 
 def test_a_record_being_deleted_is_not_replaced(store: SpecStore) -> None:
-    store.request_deletion(create(store).uid)
+    request_deletion(store, create(store).uid)
     with pytest.raises(AlreadyExists, match="being deleted"):
         put(store, a_wish(ram=9000))
 
@@ -397,7 +308,7 @@ def test_pages_are_newest_first_and_complete_while_records_come_and_go(store: Sp
     first = store.page(owner=ALICE, limit=2)
     put(store, a_wish("n0", ram=9000))
     create(store, a_wish("newer"))
-    gone = store.request_deletion(store.find(owner=ALICE, vo=VO, name="n3").uid)
+    gone = request_deletion(store, store.find(owner=ALICE, vo=VO, name="n3").uid)
     store.remove_finalizer(gone.uid, JOB_FINALIZER)
     second = store.page(owner=ALICE, limit=2, continue_=first.continue_)
     third = store.page(owner=ALICE, limit=2, continue_=second.continue_)
@@ -442,19 +353,19 @@ def test_a_made_up_place_in_the_list_is_refused(store: SpecStore, token: str) ->
 
 def test_a_deletion_is_one_new_generation_however_often_it_is_asked_for(store: SpecStore) -> None:
     record = create(store)
-    marked = store.request_deletion(record.uid, if_version=record.resource_version)
+    marked = request_deletion(store, record.uid, if_version=record.resource_version)
     assert marked == replace(record, generation=2, resource_version=2, deletion_requested_at=NOW)
-    assert store.request_deletion(record.uid, if_version=record.resource_version) == marked
+    assert request_deletion(store, record.uid, if_version=record.resource_version) == marked
     assert store.get(record.uid) == marked
-    assert store.wishes_after(1) == [(2, record.uid)]
+    assert [w[:2] for w in store.wishes_after(1)] == [(2, record.uid)]
 
 
 def test_a_stale_deletion_is_a_conflict_and_an_unknown_one_not_found(store: SpecStore) -> None:
     record = create(store)
     with pytest.raises(VersionConflict):
-        store.request_deletion(record.uid, if_version=7)
+        request_deletion(store, record.uid, if_version=7)
     with pytest.raises(NotFound):
-        store.request_deletion("uid-9")
+        request_deletion(store, "uid-9")
     assert store.get(record.uid) == record
 
 
@@ -463,7 +374,7 @@ def test_a_record_goes_with_its_last_finalizer_and_only_when_being_deleted(
 ) -> None:
     record = create(store, a_wish(password="correct horse"))
     look(store, record.uid, running(), applied=an_applied(), seen_index=1)
-    store.request_deletion(record.uid)
+    request_deletion(store, record.uid)
     store.remove_finalizer(record.uid, "somebody/else")
     assert store.get(record.uid) is not None
     store.remove_finalizer(record.uid, JOB_FINALIZER)
@@ -474,11 +385,10 @@ def test_a_record_goes_with_its_last_finalizer_and_only_when_being_deleted(
     assert create(store).uid == "uid-2"
 
 
-def test_a_live_record_outlives_its_finalizers(store: SpecStore) -> None:
+def test_a_record_that_is_not_being_deleted_keeps_its_finalizers(store: SpecStore) -> None:
     record = create(store)
     store.remove_finalizer(record.uid, JOB_FINALIZER)
-    kept = store.get(record.uid)
-    assert kept == replace(record, finalizers=(), resource_version=2)
+    assert store.get(record.uid) == record
 
 
 def test_a_status_is_stored_with_what_was_applied(store: SpecStore) -> None:
@@ -515,6 +425,40 @@ def test_an_unchanged_status_writes_nothing(store: SpecStore) -> None:
     later = running(observed_at=NOW + timedelta(seconds=9))
     assert look(store, record.uid, later, applied=an_applied(), seen_index=5)
     assert store.get(record.uid) == before
+
+
+def test_a_touch_has_the_record_looked_at_without_a_new_wish(store: SpecStore) -> None:
+    record = create(store)
+    look(store, record.uid, running(), applied=an_applied(), seen_index=5)
+    position = version(store)
+    touched = store.touch(record.uid)
+    assert store.get(record.uid) == touched
+    assert [uid for _, uid, _ in store.wishes_after(position)] == [record.uid]
+    assert (touched.generation, touched.status.observed_at) == (record.generation, None)
+    assert touched.status.phase is Phase.RUNNING
+    assert touched.applied == an_applied()
+    assert len(store.history(record.uid)) == 1
+
+
+def test_the_look_after_a_touch_is_written_though_it_sees_the_same(store: SpecStore) -> None:
+    record = create(store)
+    look(store, record.uid, running(), applied=an_applied(), seen_index=5)
+    store.touch(record.uid)
+    before = version(store)
+    later = running(observed_at=NOW + timedelta(seconds=9))
+    assert look(store, record.uid, later, applied=an_applied(), seen_index=5)
+    stored = store.get(record.uid)
+    assert stored is not None
+    assert stored.status.observed_at == later.observed_at
+    assert store.changes_after(before)[1] == [record.uid]
+    unchanged = running(observed_at=NOW + timedelta(seconds=18))
+    assert look(store, record.uid, unchanged, applied=an_applied(), seen_index=5)
+    assert store.get(record.uid) == stored
+
+
+def test_nothing_is_touched_that_is_not_there(store: SpecStore) -> None:
+    with pytest.raises(NotFound):
+        store.touch("nobody")
 
 
 def test_a_moved_seen_index_alone_wakes_nobody(store: SpecStore) -> None:
@@ -560,7 +504,7 @@ def test_heads_tell_what_a_resync_needs(store: SpecStore) -> None:
     create(store, a_wish("n2"))
     look(store, "uid-1", running(), applied=an_applied(index=77), seen_index=78)
     put(store, a_wish(ram=9000))
-    store.request_deletion("uid-3")
+    request_deletion(store, "uid-3")
     heads = {
         head.uid: (
             head.vo,
@@ -586,9 +530,9 @@ def test_the_feed_of_wishes_has_every_uid_once_at_its_newest_place(store: SpecSt
     create(store, a_wish("n1"))
     look(store, "uid-2", running())
     put(store, a_wish(ram=9000))
-    assert store.wishes_after(0) == [(2, "uid-2"), (4, "uid-1")]
-    assert store.wishes_after(0, limit=1) == [(2, "uid-2")]
-    assert store.wishes_after(2) == [(4, "uid-1")]
+    assert [w[:2] for w in store.wishes_after(0)] == [(2, "uid-2"), (4, "uid-1")]
+    assert [w[:2] for w in store.wishes_after(0, limit=1)] == [(2, "uid-2")]
+    assert [w[:2] for w in store.wishes_after(2)] == [(4, "uid-1")]
     assert store.wishes_after(4) == []
 
 
@@ -598,7 +542,7 @@ def test_the_feed_of_changes_has_statuses_and_departures(store: SpecStore) -> No
     assert store.changes_after(0) == (2, ["uid-1", "uid-2"])
     look(store, "uid-1", running())
     assert store.changes_after(2) == (3, ["uid-1"])
-    store.request_deletion("uid-2")
+    request_deletion(store, "uid-2")
     store.remove_finalizer("uid-2", JOB_FINALIZER)
     assert store.changes_after(3) == (5, ["uid-2"])
     assert store.changes_after(0, limit=1) == (3, ["uid-1"])
@@ -703,7 +647,7 @@ def test_a_reader_of_the_feed_misses_no_wish_of_many_writers(store: SpecStore) -
         position = 0
         while True:
             last = done.is_set()
-            followed.extend(store.wishes_after(position, limit=7))
+            followed.extend(w[:2] for w in store.wishes_after(position, limit=7))
             position = followed[-1][0] if followed else 0
             if last and not store.wishes_after(position):
                 return
@@ -765,7 +709,7 @@ def test_writers_of_several_processes_wait_for_each_other(store: SpecStore, url:
     assert [writer.returncode for writer in writers] == [0, 0]
     assert [len(answer) for answer in answers] == [20] * 4  # type: ignore[arg-type]
     assert [len(words) for words in told] == [80, 80]
-    assert [position for position, _ in store.wishes_after(0)] == list(range(1, 161))
+    assert [position for position, _, _ in store.wishes_after(0)] == list(range(1, 161))
 
 
 def test_a_wish_written_by_another_process_is_noticed(store: SpecStore, url: str) -> None:
@@ -790,10 +734,6 @@ def test_a_killed_process_loses_no_answered_write(
     # At most the one write that was on its way came through beside the answered ones.
     assert len(told) <= len(kept) <= len(told) + 1
     assert create(store).resource_version == len(kept) + 1
-
-
-def driver(url: str) -> str:
-    return "sqlite" if url.startswith("sqlite") else "postgresql+psycopg"
 
 
 def test_migrating_again_and_at_once_keeps_everything(store: SpecStore, url: str) -> None:

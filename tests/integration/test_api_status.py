@@ -160,7 +160,7 @@ def test_a_change_between_two_looks_is_not_missed(open_store, a_wish):
             seen = open_store.find_uid(owner=owner, uid=made.uid)
             looks.append(seen)
             if len(looks) == 1:
-                open_store.request_deletion(made.uid)
+                open_store.request_deletion(made.uid, actor="Alice", source={"type": "http"})
             return seen
 
         try:
@@ -199,7 +199,7 @@ def test_a_waiter_looks_once_per_change_and_leaves_no_trace(open_store, a_wish):
         async def look():
             looks.append(open_store.get(made.uid))
             if len(looks) == 2:
-                open_store.request_deletion(made.uid)
+                open_store.request_deletion(made.uid, actor="Alice", source={"type": "http"})
             return looks[-1]
 
         await look_until(lambda _: False, look, changes=changes, timeout_s=0.3)

@@ -153,7 +153,7 @@ def test_deletion_ends_with_job_variable_and_record_gone(whole):
     whole.settle()
     whole.pass_time(20)
     assert whole.cluster.read_variable(whole.ref(uid)) is not None
-    whole.store.request_deletion(uid)
+    whole.store.request_deletion(uid, actor="Alice", source={"type": "http"})
     whole.settle()
     whole.pass_time(60)
     assert whole.job(uid) is None
@@ -162,7 +162,7 @@ def test_deletion_ends_with_job_variable_and_record_gone(whole):
 
 
 def test_a_deleted_name_can_be_used_again_and_is_another_job(whole, running):
-    whole.store.request_deletion(running)
+    whole.store.request_deletion(running, actor="Alice", source={"type": "http"})
     whole.pass_time(60)
     again = whole.put()
     whole.pass_time(20)
@@ -247,7 +247,7 @@ def test_a_foreign_job_under_our_id_is_left_alone_and_told(whole):
     whole.pass_time(60)
     assert whole.job(uid)["JobModifyIndex"] == before
     assert (whole.status(uid).phase, whole.status(uid).reason) == (Phase.HELD, "JobNotOurs")
-    whole.store.request_deletion(uid)
+    whole.store.request_deletion(uid, actor="Alice", source={"type": "http"})
     whole.pass_time(60)
     assert whole.job(uid)["JobModifyIndex"] == before
     assert whole.store.get(uid) is None

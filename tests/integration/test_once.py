@@ -51,7 +51,7 @@ def test_a_second_pass_has_nothing_to_do(runtime):
 def test_a_pass_takes_a_deletion_to_its_end(runtime):
     uid = put(runtime, "train-a")
     reconcile_once(runtime, tell=lambda _: None)
-    runtime.store.request_deletion(uid)
+    runtime.store.request_deletion(uid, actor="Alice", source={"type": "http"})
     report = reconcile_once(runtime, tell=lambda _: None)
     assert report.failed == ()
     assert report.lines[-1] == "deployment train-a: gone"

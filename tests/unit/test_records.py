@@ -21,6 +21,7 @@ from specs.model import (
     JobStatus,
     Owner,
     Phase,
+    Pin,
 )
 from specs.records import deployment_of, instant_text, json_text, look_of, row_of, selects
 from specs.revisions import (
@@ -77,6 +78,13 @@ APPLIED = st.builds(
     digest=TEXT,
     index=NUMBERS,
     job=st.dictionaries(TEXT, JSON, max_size=3),
+    restart=NUMBERS,
+)
+SPECS = st.builds(
+    lambda title, suspend, expires_at: a_spec(title=title, suspend=suspend, expires_at=expires_at),
+    TEXT,
+    st.booleans(),
+    st.none() | INSTANTS,
 )
 RECORDS = st.builds(
     Deployment,
@@ -85,14 +93,14 @@ RECORDS = st.builds(
     owner_name=TEXT,
     vo=TEXT,
     name=TEXT,
-    spec=st.builds(
-        lambda title, suspend: a_spec(title=title, suspend=suspend), TEXT, st.booleans()
-    ),
+    spec=SPECS,
     generation=NUMBERS,
     secrets_generation=NUMBERS,
     resource_version=NUMBERS,
     created_at=INSTANTS,
     deletion_requested_at=st.none() | INSTANTS,
+    deletion_held=TEXT,
+    pin=st.none() | st.builds(Pin, NUMBERS, SPECS, TEXT),
     finalizers=st.lists(TEXT, max_size=2).map(tuple),
     labels=MAPS,
     annotations=MAPS,

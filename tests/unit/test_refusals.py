@@ -17,6 +17,7 @@ from reconciler.errors import ClusterForbidden, ClusterUnavailable, JobConflict,
             JobConflict,
         ),
         (500, "1 error occurred:\n\t* Job ID contains a space\n\n", ClusterUnavailable),
+        (500, 'cannot update job from type "service" to "batch"', JobRejected),
         (500, "No cluster leader", ClusterUnavailable),
         (500, "rpc error: failed to get conn: EOF", ClusterUnavailable),
         (

@@ -26,15 +26,16 @@ CONF = read_userconf(
 VOS = ("vo.ai4eosc.eu",)
 TWO_VOS = ("vo.ai4eosc.eu", "vo.imagine-ai.eu")
 PASSWORD = "correct horse"
+UPDATE_ROLLBACK = "/spec/update/rollbackOnFailure"
+UPDATE_SNAKE = "/spec/update/rollback_on_failure"
 
 
-def a_manifest(*, metadata=None, module=None, suspend=None, update=None, **groups):
-    switches = {"module": module, "suspend": suspend, "update": update}
+def a_manifest(*, metadata=None, **spec):
     return {
         "apiVersion": "ai4papi/v1",
         "kind": "Deployment",
         "metadata": {"name": "train-a", **(metadata or {})},
-        "spec": {**groups, **{key: value for key, value in switches.items() if value is not None}},
+        "spec": {key: value for key, value in spec.items() if value is not None},
     }
 
 
@@ -189,10 +190,76 @@ def test_a_seed_body_is_told_what_is_wrong_and_where(body, expected):
         ({"spec": {"module": 3}}, {"/spec/module": "BadModule"}),
         ({"spec": {"module": None}}, {}),
         ({"spec": {"job": "raw_exec"}}, {"/spec/job": "UnknownKey"}),
+        ({"spec": {"restart": -1}}, {"/spec/restart": "BadCounter"}),
+        ({"spec": {"restart": 1_000_001}}, {"/spec/restart": "BadCounter"}),
+        ({"spec": {"restart": True}}, {"/spec/restart": "BadCounter"}),
+        ({"spec": {"restart": 1.0}}, {"/spec/restart": "BadCounter"}),
+        ({"spec": {"restart": "now"}}, {"/spec/restart": "BadCounter"}),
+        ({"spec": {"restart": 1_000_000}}, {}),
+        ({"spec": {"update": {"rollbackOnFailure": 1}}}, {UPDATE_ROLLBACK: "WrongType"}),
+        ({"spec": {"update": {"rollback_on_failure": True}}}, {UPDATE_SNAKE: "UnknownKey"}),
+        ({"spec": {"expires_at": "2027-01-31T18:00:00Z"}}, {"/spec/expires_at": "UnknownKey"}),
+        (
+            {"spec": {"ttl": "7d", "expiresAt": "2027-01-31T18:00:00Z"}},
+            {"/spec/expiresAt": "Contradiction"},
+        ),
+        ({"spec": {"ttl": None, "expiresAt": None}}, {}),
+        ({"spec": {"ttl": None, "expiresAt": "2027-01-31T18:00:00Z"}}, {}),
     ],
 )
 def test_a_manifest_is_told_what_is_wrong_and_where(change, expected):
     assert faults(wish, a_manifest() | change) == expected
+
+
+@pytest.mark.parametrize(
+    "ttl", ["", "7", "d", "0d", "07d", "7w", "7 d", "7d\n", "1.5h", "\u0667d", 7, []]
+)
+def test_what_is_no_duration_is_no_ttl(ttl):
+    assert faults(wish, a_manifest(ttl=ttl)) == {"/spec/ttl": "BadDuration"}
+
+
+@pytest.mark.parametrize("ttl", ["90m", "12h", "7d", "999999d"])
+def test_a_duration_is_a_ttl(ttl):
+    wished = wish(a_manifest(ttl=ttl))
+    assert wished.spec.ttl == ttl
+    assert stored(wished).expires_at > datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2027-01-31T18:00:00Z", datetime(2027, 1, 31, 18, tzinfo=UTC)),
+        ("2027-01-31t18:00:00z", datetime(2027, 1, 31, 18, tzinfo=UTC)),
+        ("2027-01-31T18:00:00.25+02:00", datetime(2027, 1, 31, 16, 0, 0, 250_000, tzinfo=UTC)),
+        ("2027-01-31T18:00:00.123456789Z", datetime(2027, 1, 31, 18, 0, 0, 123_456, tzinfo=UTC)),
+    ],
+)
+def test_an_instant_is_kept_in_utc(text, instant):
+    spec = wish(a_manifest(expiresAt=text)).spec
+    assert (spec.expires_at, spec.expires_at.tzinfo) == (instant, UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2027-01-31T18:00:00",
+        "2027-01-31",
+        "2027-01-31 18:00:00Z",
+        "20270131T180000Z",
+        "2027-02-30T18:00:00Z",
+        "2027-01-31T18:00:60Z",
+        "2027-01-31T18:00:00+24:00",
+        "0001-01-01T00:00:00+12:00",
+        "9999-12-31T23:00:00-12:00",
+        "2027-01-31T18:00:00Z\n",
+        "tomorrow",
+        "",
+        1801418400,
+        ["2027-01-31T18:00:00Z"],
+    ],
+)
+def test_what_is_no_instant_with_a_zone_is_told(text):
+    assert faults(wish, a_manifest(expiresAt=text)) == {"/spec/expiresAt": "BadInstant"}
 
 
 @pytest.mark.parametrize("key", ["uid", "owner", "generation", "resourceVersion", "source"])
@@ -378,13 +445,18 @@ def test_no_message_repeats_a_secret():
     assert "s3cr" not in repr(caught.value.faults)
 
 
-def test_a_shown_manifest_changes_nothing_when_applied():
+@pytest.mark.parametrize(
+    "end", [{}, {"ttl": "7d"}, {"expiresAt": "2027-01-31T18:00:00.5+02:00"}], ids=str
+)
+def test_a_shown_manifest_changes_nothing_when_applied(end):
     wished = wish(
         a_manifest(
             metadata={"labels": {"a": "b"}, "annotations": {"c": "d"}},
             module="DEEP-OC-x",
             suspend=True,
-            update={"policy": "queue"},
+            restart=3,
+            update={"policy": "queue", "rollbackOnFailure": True},
+            **end,
             general={"docker_image": "a/b:c", "jupyter_password": PASSWORD, "desc": "two\nlines"},
             hardware={"gpu": 2},
         )
@@ -394,6 +466,16 @@ def test_a_shown_manifest_changes_nothing_when_applied():
     again = wish(shown, kept=kept)
     assert replace(again, secrets={}) == replace(wished, secrets={})
     assert PASSWORD not in json.dumps(shown)
+    assert again.spec.model_dump_json() == wished.spec.model_dump_json()
+
+
+def test_a_patch_ends_a_lease_with_null():
+    kept = stored(wish(a_manifest(ttl="7d")))
+    instant = "2027-01-31T18:00:00Z"
+    patch = {"spec": {"ttl": None, "expiresAt": instant, "update": {"rollbackOnFailure": True}}}
+    spec = wish(patched_manifest(manifest_of(kept), patch), kept=kept).spec
+    assert (spec.ttl, spec.expires_at) == (None, datetime.fromisoformat(instant))
+    assert (spec.update.policy, spec.update.rollback_on_failure) == ("safe", True)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +550,9 @@ MANIFESTS = st.fixed_dictionaries(
                 )
                 for group in ("general", "hardware", "storage")
             }
-            | {"module": ANYTHING, "suspend": ANYTHING, "update": ANYTHING},
+            | dict.fromkeys(
+                ("module", "suspend", "restart", "ttl", "expiresAt", "update"), ANYTHING
+            ),
         ),
         "apiVersion": ANYTHING,
         "status": ANYTHING,

@@ -1,0 +1,111 @@
+"""What the store tells of its own writes: who did it, and in which words (pure)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from specs.model import SECRET_FIELDS, Deployment, DeploymentSpec, Event, secret_name
+
+NAMED_FIELDS: Final = 5
+"""Changed fields that a message names one by one."""
+
+RECONCILER: Final = "reconciler"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes a wish, and by which way in it came: `source` as a record keeps it."""
+
+    actor: str
+    source: Mapping[str, str]
+
+
+BY_RECONCILER: Final = Author(RECONCILER, {"type": RECONCILER})
+
+
+def told(
+    author: Author, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal"
+) -> Event:
+    """Return the event of what `author` did."""
+    return Event(reason, message, kind, actor=author.actor, source=author.source.get("type", ""))
+
+
+def created(record: Deployment, author: Author) -> Event:
+    """Return the event of a first wish."""
+    return told(author, "Created", f"{record.name!r} was declared in {record.vo}.")
+
+
+def wish_changed(
+    old: Deployment, new: Deployment, author: Author, *, secrets: Sequence[str]
+) -> Iterator[Event]:
+    """Yield the events of a newer wish; `secrets` are the names of those with another value."""
+    names = [*changed_fields(old.spec, new.spec), *secrets]
+    yield told(author, "SpecChanged", f"Changed: {listed(list(dict.fromkeys(names)))}.")
+    if old.pin is not None and new.pin is None:
+        yield pin_lifted(old.pin.generation, author)
+
+
+def pin_lifted(generation: int, author: Author) -> Event:
+    """Return the event of a wish that runs again after an older generation ran in its place."""
+    message = f"Generation {generation} no longer runs in place of the wish."
+    return told(author, "PinLifted", message)
+
+
+def rolled_back(generation: int, author: Author) -> Event:
+    """Return the event of a person's roll-back."""
+    message = f"Generation {generation} runs in place of the wish, until the wish changes."
+    return told(author, "RolledBack", message)
+
+
+def deletion_requested(author: Author) -> Event:
+    """Return the event of a deletion that was asked for."""
+    return told(author, "DeletionRequested", "The job is stopped, then the record goes.")
+
+
+def deletion_held(why: str, author: Author) -> Event:
+    """Return the event of a deletion that waits for a person's yes."""
+    return told(author, "DeletionHeld", why, "Warning")
+
+
+def deletion_confirmed(author: Author) -> Event:
+    """Return the event of a held deletion that a person said yes to."""
+    return told(author, "DeletionConfirmed", "The held deletion was confirmed.")
+
+
+def deleted() -> Event:
+    """Return the event of a record that goes to the trash."""
+    return told(BY_RECONCILER, "Deleted", "Nothing of it runs; the record is in the trash.")
+
+
+def undeleted(author: Author, *, from_trash: bool) -> Event:
+    """Return the event of a deletion that was taken back."""
+    message = "The record is back from the trash." if from_trash else "The deletion was called off."
+    return told(author, "Undeleted", message)
+
+
+def changed_fields(old: DeploymentSpec, new: DeploymentSpec) -> list[str]:
+    """Return the fields that differ, as people write them: `hardware.ram`, `expiresAt`."""
+    before, after = _leaves(old), _leaves(new)
+    return [name for name in after if before.get(name) != after[name]]
+
+
+def changed_secrets(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Return the names of the secrets that differ; never a value."""
+    names = (secret_name(group, key) for group, key in SECRET_FIELDS)
+    return [name for name in names if old.get(name) != new.get(name)]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names as one text, and how many more there are."""
+    more = len(names) - NAMED_FIELDS
+    return ", ".join(names[:NAMED_FIELDS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _leaves(spec: DeploymentSpec) -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in spec.model_dump(mode="json").items():
+        inner = value.items() if isinstance(value, dict) else ()
+        leaves |= {f"{key}.{name}": leaf for name, leaf in inner}
+        if not isinstance(value, dict):
+            leaves[key] = value
+    return leaves

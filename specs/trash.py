@@ -1,0 +1,108 @@
+"""The trash: deployments that are gone and can still be had back, and what is too old to keep."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic_core import from_json
+from sqlalchemy import Connection, Table, bindparam, delete, select
+
+from specs.faults import AlreadyExists
+from specs.model import Deployment, Owner, Trashed
+from specs.reading import fetch_named
+from specs.records import Row, deployment_of, instant_text
+from specs.revisions import refuse_absent, refuse_ambiguous, undeleted, without_a_past
+from specs.schema import departures, events, revisions, trash
+from specs.timeline import Author
+from specs.timeline import undeleted as undeleted_event
+from specs.transaction import Write
+
+CHUNK: Final = 500
+"""Rows that one transaction of a clean-up removes of a table, so that others get their turn."""
+
+TRASH: Final = (
+    select(trash.c.vo, trash.c.record, trash.c.at, trash.c.secrets)
+    .where(trash.c.owner_iss == bindparam("iss"), trash.c.owner_sub == bindparam("sub"))
+    .order_by(trash.c.version.desc())
+)
+TRASH_NAMED: Final = TRASH.where(trash.c.name == bindparam("name"))
+
+
+def fetch_trash(connection: Connection, owner: Owner) -> list[Trashed]:
+    """Return what the owner can have back, newest deletion first."""
+    rows = connection.execute(TRASH, {"iss": owner.iss, "sub": owner.sub})
+    return [trashed_of(row) for row in rows]
+
+
+def trashed_of(row: Sequence[Any]) -> Trashed:
+    """Return what one row of `TRASH` keeps."""
+    _, record, at, _ = row
+    deployment = deployment_of(Row(**from_json(record)), job=None)
+    return Trashed(deployment, datetime.fromisoformat(at))
+
+
+def undelete(
+    write: Write, *, owner: Owner, vo: str | None, name: str, author: Author
+) -> Deployment:
+    """Call off the newest deletion of that name, under way or done; return the record.
+
+    Raises:
+        NotFound: there was no deletion of that name, or the trash no longer has it.
+        AlreadyExists: the name is taken.
+        InvalidSpec: `vo` is None and more than one VO has a deletion of that name.
+    """
+    living = {record.vo: record for record in fetch_named(write.connection, owner, name, vo=vo)}
+    given = {"iss": owner.iss, "sub": owner.sub, "name": name}
+    trashed = [row for row in write.connection.execute(TRASH_NAMED, given) if vo in (None, row.vo)]
+    deleted = {record.vo for record in living.values() if record.being_deleted}
+    vos = sorted(deleted.union(row.vo for row in trashed) or living)
+    if len(vos) > 1:
+        refuse_ambiguous(name, vos)
+    if not vos:
+        refuse_absent(name)
+    record = living.get(vos[0])
+    if record is None:
+        return _take_out(write, next(iter(trashed)), author)
+    if not record.being_deleted:
+        raise AlreadyExists(f"{name!r} in {record.vo} is there: delete or rename it first")
+    changed = undeleted(record, source=author.source, version=write.version)
+    write.save_wish(changed, author, undeleted_event(author, from_trash=False))
+    return changed
+
+
+def clean_up_once(write: Write, *, trash_before: datetime, events_before: datetime) -> int:
+    """Remove a bounded number of the rows that are too old; return how many went.
+
+    The past of a record goes with it from the trash. Departures are kept as long as the trash is:
+    who follows the changes and was away for longer reads everything anew.
+    """
+    too_old = instant_text(trash_before)
+    gone = select(trash.c.uid).where(trash.c.at < too_old).order_by(trash.c.version).limit(CHUNK)
+    uids = write.connection.execute(gone).scalars().all()
+    removed = 0
+    for table in (trash, revisions, events):
+        if uids:
+            rows = write.connection.execute(delete(table).where(table.c.uid.in_(uids)))
+            removed += rows.rowcount
+    removed += _remove_oldest(write, departures, before=too_old)
+    removed += _remove_oldest(write, events, before=instant_text(events_before))
+    write.changed = write.changed or removed > 0
+    return removed
+
+
+def _take_out(write: Write, row: Any, author: Author) -> Deployment:
+    record = without_a_past(trashed_of(row).deployment)
+    write.connection.execute(delete(trash).where(trash.c.uid == record.uid))
+    back = undeleted(record, source=author.source, version=write.version)
+    secrets = from_json(row.secrets)
+    write.insert(back, secrets, author, undeleted_event(author, from_trash=True))
+    return back
+
+
+def _remove_oldest(write: Write, table: Table, *, before: str) -> int:
+    """Remove those of the table's oldest rows that are older than `before`."""
+    # By number, not by instant: no index is needed, and a clock set back only delays a row.
+    (number,) = table.primary_key.columns
+    oldest = select(number).order_by(number).limit(CHUNK).subquery()
+    rows = delete(table).where(number.in_(select(oldest)), table.c.at < before)
+    return write.connection.execute(rows).rowcount
