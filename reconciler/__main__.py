@@ -20,12 +20,19 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m reconciler", description=__doc__)
     parser.add_argument("--once", action="store_true", help="one pass: say it, do it, report")
+    parser.add_argument(
+        "--accept-store",
+        action="store_true",
+        help="take the spec store as it is for the right one, older or not; then end",
+    )
     options = parser.parse_args(arguments)
     try:
         runtime = open_runtime(load_settings(os.environ))
     except SettingsFault as fault:
         print(fault, file=sys.stderr)  # noqa: T201
         return 2
+    if options.accept_store:
+        return _accept_store(runtime)
     return _pass(runtime) if options.once else _run(runtime)
 
 
@@ -41,6 +48,18 @@ def _pass(runtime: Runtime) -> int:
     if report.failed:
         print(f"not settled: {', '.join(report.failed)}", file=sys.stderr)  # noqa: T201
         return 1
+    return 0
+
+
+def _accept_store(runtime: Runtime) -> int:
+    try:
+        runtime.guard.accept()
+    except ClusterError as error:
+        print(f"not accepted: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    finally:
+        runtime.stop()
+    print("accepted: the running reconciler takes it up with its next pass")  # noqa: T201
     return 0
 
 

@@ -10,16 +10,19 @@ from typing import Protocol, assert_never
 from reconciler.cluster.protocol import Cluster
 from reconciler.jobs import JobRef
 from reconciler.mirror import Mirror
-from reconciler.plan import (
+from reconciler.render import variable_items
+from reconciler.steps import (
     Action,
+    EvaluateJob,
+    PinLastGood,
     Plan,
     PurgeJob,
     RegisterJob,
     RemoveFinalizer,
+    RestartAllocation,
     StopJob,
     WriteSecrets,
 )
-from reconciler.render import variable_items
 from specs.model import Applied
 
 
@@ -28,6 +31,12 @@ class Records(Protocol):
 
     def secrets(self, uid: str) -> Mapping[str, str]:
         """Return the secrets of one deployment."""
+        ...
+
+    def pin_last_good(
+        self, uid: str, *, failed_generation: int, good_generation: int, message: str
+    ) -> bool:
+        """Let an older generation run again, unless the wish moved on meanwhile."""
         ...
 
     def remove_finalizer(self, uid: str, finalizer: str) -> None:
@@ -66,12 +75,22 @@ def _act(action: Action, uid: str, hands: Hands) -> int | None:
             return registered.index
         case WriteSecrets(ref):
             _write_secrets(ref, uid, hands)
+        case RestartAllocation(ref, allocation_id):
+            hands.cluster.restart_allocation(ref, allocation_id)
+        case EvaluateJob(ref):
+            hands.cluster.evaluate_job(ref)
         case StopJob(ref):
-            hands.mirror.note_stopped(ref, hands.cluster.stop_job(ref).index)
+            stopped = hands.cluster.stop_job(ref)
+            hands.mirror.note_stopped(ref, stopped.index)
+            return stopped.index
         case PurgeJob(ref):
             hands.cluster.purge_job(ref)
             hands.cluster.delete_variable(ref)
             hands.mirror.note_purged(ref)
+        case PinLastGood(failed, good, message):
+            hands.store.pin_last_good(
+                uid, failed_generation=failed, good_generation=good, message=message
+            )
         case RemoveFinalizer(finalizer):
             hands.store.remove_finalizer(uid, finalizer)
         case _:

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 OLDEST_WAIT_S: Final = 120.0
 """A key that has been due for longer means that the workers are stuck."""
 
+CLEAN_UP_S: Final = 3600.0
+"""How often the trash and the timeline are cleaned up."""
+
 JOIN_S: Final = 20.0
 """How long a stop waits for looks in progress; what is cut off is taken up again by the next
 start."""
@@ -47,12 +50,14 @@ class Controller:
         sources: Sequence[Source],
         resync: Resync,
         audit: Audit,
+        clean_up: Callable[[], int],
         rhythm: Rhythm,
     ) -> None:
         self._queue = queue
         self._stop = threading.Event()
         self._resync = resync
         self._audit = audit
+        self._clean_up = clean_up
         self._rhythm = rhythm
         self._threads = [
             *(
@@ -75,6 +80,7 @@ class Controller:
             thread.start()
         self._every(self._rhythm.resync_s, self._run_resync)
         self._every(self._rhythm.audit_s, self._run_audit)
+        self._every(CLEAN_UP_S, self._run_clean_up)
         self._timers.start()
 
     def stop(self) -> None:
@@ -103,6 +109,9 @@ class Controller:
             log.warning("resync failed", extra={"error": str(error)})
         else:
             log.info("resynced", extra={"due": due})
+
+    def _run_clean_up(self) -> None:
+        log.info("cleaned up", extra={"forgotten": self._clean_up()})
 
     def _run_audit(self) -> None:
         count = self._audit.run_once(over_s=self._rhythm.audit_s / 2)

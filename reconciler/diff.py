@@ -36,6 +36,30 @@ def diff_job(wanted: Json, actual: Json) -> tuple[FieldChange, ...]:
     return tuple(_diff(ours, actual, ""))
 
 
+def hands_over_counts(wanted: Json) -> bool:
+    """Whether the job leaves the count of a group to others: the group has a `scaling` block."""
+    return any(map(_hands_over, wanted.get("TaskGroups") or ()))
+
+
+def with_live_counts(wanted: Json, live: Json) -> Json:
+    """Return `wanted` with the counts that it hands over as they are in `live`."""
+    if not hands_over_counts(wanted):
+        return wanted
+    counts = {group["Name"]: group["Count"] for group in live.get("TaskGroups") or ()}
+    groups = [
+        {**group, "Count": counts.get(group["Name"], group.get("Count"))}
+        if _hands_over(group)
+        else group
+        for group in wanted["TaskGroups"]
+    ]
+    return {**wanted, "TaskGroups": groups}
+
+
+def _hands_over(group: Json) -> bool:
+    scaling = group.get("Scaling")
+    return isinstance(scaling, Mapping) and bool(scaling.get("Enabled"))
+
+
 def _diff(wanted: Any, actual: Any, path: str, *, whole: bool = False) -> Iterator[FieldChange]:
     if wanted is None or (wanted == "" and not whole):
         return

@@ -7,27 +7,38 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from reconciler.apply import Hands, apply
 from reconciler.cluster.decode import job as job_of
+from reconciler.diff import with_live_counts
 from reconciler.endpoints import Endpoints
 from reconciler.errors import ClusterError, ClusterForbidden, JobConflict, JobRejected
-from reconciler.jobs import Json
-from reconciler.plan import Observed, make_plan, wants_live_job, wants_verdict
+from reconciler.jobs import Json, Verdict
+from reconciler.lease import wakes_at
+from reconciler.phase import Look, current_allocation
+from reconciler.plan import make_plan, wants_live_job, wants_owner_check, wants_verdict
 from reconciler.queue import QueueShutDown, WorkQueue
 from reconciler.render import Site, Wanted, job_ref, render
-from reconciler.status import Look, current_allocation, status_of
+from reconciler.status import status_of
+from reconciler.steps import Observed, Plan, Rules
+from reconciler.timeline import events_of
+from reconciler.waiting import WaitingForRoom
 from specs.model import Deployment
 from specs.store import SpecStore
 
 log = logging.getLogger(__name__)
+
+NOTHING_SEEN: Final = -1
+"""The index of a look that saw nothing, 0 being that of one that saw that there is no job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
     """Everything one look needs. `template` parses `etc/job.nomad` at most once; `now` is UTC.
 
-    `audits` holds the ids whose next look compares the job by content even if no index moved.
+    `rules` is asked at every look. `waiting` knows whose changes are held. `audits` holds the ids
+    whose next look compares the job by content even if no index moved.
     """
 
     store: SpecStore
@@ -36,6 +47,8 @@ class Reconciler:
     site: Site
     endpoints: Endpoints
     now: Callable[[], datetime]
+    rules: Callable[[], Rules]
+    waiting: WaitingForRoom
     audits: set[str] = field(default_factory=set)
 
     def reconcile(self, uid: str) -> float | None:
@@ -49,16 +62,18 @@ class Reconciler:
             return None
         look = self._look(deployment)
         self._record(deployment, look)
+        self._note_waiting(uid, look.plan)
         if look.error is not None and not isinstance(look.error, JobRejected):
             raise look.error
-        return look.plan.look_again_s if look.plan else None
+        return self._look_again_s(deployment, look.plan)
 
     def _look(self, deployment: Deployment) -> Look:
-        look = Look(applied=deployment.applied)
+        rules = self.rules()
+        look = Look(applied=deployment.applied, rules=rules)
         try:
             wanted = render(deployment, self.template(), self.site)
             observed = self._observe(deployment, wanted)
-            plan = make_plan(deployment, wanted, observed)
+            plan = make_plan(deployment, wanted, observed, now=self.now(), rules=rules)
             look = replace(look, observed=observed, plan=plan)
             applied = apply(plan, deployment.uid, self.hands)
             return replace(look, applied=applied or look.applied)
@@ -71,18 +86,32 @@ class Reconciler:
     def _observe(self, deployment: Deployment, wanted: Wanted) -> Observed:
         observed = self.hands.mirror.look(wanted.ref)
         cluster = self.hands.cluster
-        if wants_verdict(deployment, wanted, observed.job):
-            return replace(observed, verdict=cluster.plan_job(wanted.job))
-        if wants_live_job(deployment, observed.job, audit=deployment.uid in self.audits):
+        if wants_owner_check(deployment, wanted, observed, self.now()):
+            live = self._read_again(deployment)
+            return replace(self.hands.mirror.look(wanted.ref), live=live)
+        audit = deployment.uid in self.audits
+        if wants_live_job(deployment, wanted, observed.job, audit=audit):
             live = cluster.read_job(wanted.ref)
             self.audits.discard(deployment.uid)
-            return replace(observed, live=live, job=observed.job if live else None)
+            # Whose job it is says what was read: what was heard before may be older.
+            observed = replace(observed, live=live, job=job_of(live) if live else None)
+        if wants_verdict(deployment, wanted, observed.job):
+            job = with_live_counts(wanted.job, observed.live) if observed.live else wanted.job
+            observed = replace(observed, verdict=self._verdict(job, observed))
         return observed
 
-    def _read_again(self, deployment: Deployment) -> None:
+    def _verdict(self, job: Json, observed: Observed) -> Verdict:
+        verdict = self.hands.cluster.plan_job(job)
+        if observed.job is None or verdict.index != observed.job.job_modify_index:
+            # Planned on something that was not seen: it may be anybody's.
+            raise JobConflict("the job is not the one that was seen")
+        return verdict
+
+    def _read_again(self, deployment: Deployment) -> Json | None:
         ref = job_ref(deployment, self.site)
         live = self.hands.cluster.read_job(ref)
         self.hands.mirror.note_read(ref, job_of(live) if live else None)
+        return live
 
     def _record(self, deployment: Deployment, look: Look) -> None:
         allocation = current_allocation(look.observed.allocations) if look.observed else None
@@ -93,10 +122,29 @@ class Reconciler:
             namespace=self.site.namespaces.get(deployment.vo, ""),
             now=self.now(),
         )
-        seen = look.observed.index if look.observed else 0
-        self.store.put_status(deployment.uid, status, applied=look.applied, seen_index=seen)
+        self.store.put_status(
+            deployment.uid,
+            status,
+            applied=look.applied,
+            seen_index=look.observed.index if look.observed else NOTHING_SEEN,
+            events=events_of(deployment, look, status),
+            wake_at=wakes_at(deployment, self.now()),
+        )
         if look.error is not None or (look.plan is not None and look.plan.actions):
             log.info("looked", extra=_told(deployment, look))
+
+    def _note_waiting(self, uid: str, plan: Plan | None) -> None:
+        if plan is not None and plan.hold is not None and plan.hold.reason == "WouldNotPlace":
+            self.waiting.hold(uid)
+        else:
+            self.waiting.release(uid)
+
+    def _look_again_s(self, deployment: Deployment, plan: Plan | None) -> float | None:
+        now = self.now()
+        wake_at = wakes_at(deployment, now)
+        waits_s = (wake_at - now).total_seconds() if wake_at else None
+        asked_s = plan.look_again_s if plan else None
+        return min((s for s in (waits_s, asked_s) if s is not None), default=None)
 
 
 def work_once(queue: WorkQueue[str], reconcile: Callable[[str], float | None], uid: str) -> None:

@@ -9,10 +9,12 @@ The rules that keep it true:
   ignored until the echo arrives, so that nobody acts on the past.
 - An index that went backwards means that Nomad was restored from an older state: everything known
   is dropped, the list is the truth.
+- Devices that a node gained concern everybody who waits for room: `devices_index` says when.
 - While there is no connection nothing is known: a look raises, and nobody decides on old news.
 """
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
@@ -30,7 +32,8 @@ from reconciler.jobs import (
     Node,
     Rollout,
 )
-from reconciler.plan import Observed
+from reconciler.nodes import LOST, gained_devices, offers_more
+from reconciler.steps import Observed
 
 KEPT_TERMINAL: Final = 3
 """Ended allocations kept per job, newest first: they tell why, and Nomad says nothing of their
@@ -46,11 +49,19 @@ class _Entry:
     written_index: int = 0
     allocations: dict[str, Allocation] = field(default_factory=dict)
     evaluation: Evaluation | None = None
+    rollout: Rollout | None = None
+
+    @property
+    def waits(self) -> bool:
+        return self.evaluation is not None and self.evaluation.waits
+
+    def is_on(self, node_id: str) -> bool:
+        return any(a.node_id == node_id for a in self.allocations.values())
 
     def index(self) -> int:
         newest = [a.modify_index for a in self.allocations.values()]
         newest.append(self.job.job_modify_index if self.job else 0)
-        newest.append(self.evaluation.modify_index if self.evaluation else 0)
+        newest += [part.modify_index for part in (self.evaluation, self.rollout) if part]
         return max(newest)
 
 
@@ -61,6 +72,8 @@ class Snapshot:
     jobs: Listing[Job]
     allocations: Listing[Allocation]
     evaluations: Listing[Evaluation]
+    rollouts: Listing[Rollout]
+    nodes: Listing[Node]
 
 
 class Mirror:
@@ -69,7 +82,11 @@ class Mirror:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[JobRef, _Entry] = {}
+        self._nodes: dict[str, Node] = {}
+        self._room = False
+        self._devices_index = 0
         self._connected = False
+        self._doubted = False
         self._trouble = "the first list of Nomad's jobs has not arrived yet"
         self._job_index = 0
         self._listed: dict[type, int] = {}
@@ -90,11 +107,19 @@ class Mirror:
                 self._put_allocation(allocation)
             for evaluation in snapshot.evaluations.items:
                 self._put_evaluation(evaluation)
+            for rollout in snapshot.rollouts.items:
+                self._put_rollout(rollout)
+            self._devices_index = self._devices_index_after(snapshot.nodes, restored=restored)
+            self._nodes = {node.id: node for node in snapshot.nodes.items}
+            self._room = True
+            self._doubted = False
             self._listed = {
                 Job: snapshot.jobs.index,
                 JobGone: snapshot.jobs.index,
                 Allocation: snapshot.allocations.index,
                 Evaluation: snapshot.evaluations.index,
+                Rollout: snapshot.rollouts.index,
+                Node: snapshot.nodes.index,
             }
             newest = [snapshot.jobs.index, *(entry.written_index for entry in written.values())]
             self._job_index = max(newest)
@@ -125,19 +150,28 @@ class Mirror:
             ordered = sorted(changes.changes, key=lambda change: not isinstance(change, Job))
             if ordered and isinstance(ordered[0], Job):
                 self._job_index = max(self._job_index, changes.index)
-            return frozenset(
-                change.ref
-                for change in ordered
-                if not isinstance(change, Node)
-                and changes.index > self._listed.get(type(change), 0)
-                and self._put(change)
-            )
+            fresh = [c for c in ordered if changes.index > self._listed.get(type(c), 0)]
+            return frozenset(ref for change in fresh for ref in self._put(change))
+
+    def took_room(self) -> bool:
+        """Tell whether room may have appeared in the cluster since this was last asked.
+
+        A node that came, got more or takes work again; work of anybody's that ended.
+        """
+        with self._lock:
+            room, self._room = self._room, False
+            return room
 
     def lose(self, trouble: str) -> None:
         """Note that the connection is gone: looks raise, with this word, until the next list."""
         with self._lock:
             self._connected = False
             self._trouble = trouble
+
+    def doubt(self) -> None:
+        """Ask for a fresh list, without losing sight meanwhile: an event may have been missed."""
+        with self._lock:
+            self._doubted = True
 
     def note_registered(self, ref: JobRef, job: Json, index: int) -> None:
         """Note our own write of `job` at `index`, before its echo arrives."""
@@ -191,22 +225,36 @@ class Mirror:
                 job=entry.job,
                 allocations=tuple(entry.allocations.values()),
                 evaluation=entry.evaluation,
-                index=entry.index(),
+                rollout=entry.rollout,
+                lost_nodes=frozenset(
+                    a.node_id for a in entry.allocations.values() if self._is_lost(a.node_id)
+                ),
+                devices_index=self._devices_index,
+                index=self._index(entry),
             )
 
     def indexes(self) -> dict[JobRef, tuple[Job, int]]:
-        """Return of every job of ours the job and the newest index in its entry.
+        """Return of every job of ours the job and the newest index of what concerns it.
 
         Raises: ClusterUnavailable while there is no connection.
         """
         with self._lock:
             self._require_connection()
-            return {r: (e.job, e.index()) for r, e in self._entries.items() if e.job is not None}
+            return {
+                ref: (entry.job, self._index(entry))
+                for ref, entry in self._entries.items()
+                if entry.job is not None
+            }
 
     @property
     def job_index(self) -> int:
         """The newest index at which a job is known to have changed."""
         return self._job_index
+
+    @property
+    def doubted(self) -> bool:
+        """Whether a fresh list was asked for and has not arrived."""
+        return self._doubted
 
     @property
     def connected(self) -> bool:
@@ -220,20 +268,68 @@ class Mirror:
     def _written_after(self, index: int) -> dict[JobRef, _Entry]:
         return {ref: e for ref, e in self._entries.items() if e.written_index > index}
 
-    def _put(self, change: Change) -> bool:
+    def _index(self, entry: _Entry) -> int:
+        return max(entry.index(), self._devices_index if entry.waits else 0)
+
+    def _devices_index_after(self, nodes: Listing[Node], *, restored: bool) -> int:
+        """Return the newest index at which devices appeared, as far as a complete list tells."""
+        if restored:
+            return 0
+        # To the first list every device is a gain: one that came while nobody looked counts, and
+        # who has been judged since the node last changed is not asked about again.
+        known = self._nodes
+        gains = [n.modify_index for n in nodes.items if gained_devices(n, known.get(n.id))]
+        return max([self._devices_index, *gains])
+
+    def _put(self, change: Change) -> Iterable[JobRef]:
+        """Take one change; return the jobs that are not as they were."""
         match change:
             case Job():
-                return self._put_job(change)
+                moved = self._put_job(change)
             case JobGone():
-                return self._put_gone(change)
+                moved = self._put_gone(change)
             case Allocation():
-                return self._put_allocation(change)
+                self._room = self._room or change.terminal
+                moved = self._put_allocation(change)
             case Evaluation():
-                return self._put_evaluation(change)
-            case Rollout() | Node():
-                return False
+                moved = self._put_evaluation(change)
+            case Rollout():
+                moved = self._put_rollout(change)
+            case Node():
+                return self._put_node(change)
             case _:
                 assert_never(change)
+        return (change.ref,) if moved else ()
+
+    def _put_rollout(self, rollout: Rollout) -> bool:
+        entry = self._entries.get(rollout.ref)
+        if entry is None:
+            return False
+        before = entry.rollout
+        if before is not None and rollout.modify_index <= before.modify_index:
+            return False
+        entry.rollout = rollout
+        return before is None or (before.id, before.status) != (rollout.id, rollout.status)
+
+    def _put_node(self, node: Node) -> Iterable[JobRef]:
+        before = self._nodes.get(node.id)
+        if before is not None and node.modify_index <= before.modify_index:
+            return ()
+        self._nodes[node.id] = node
+        self._room = self._room or offers_more(node, before)
+        gained = gained_devices(node, before)
+        if gained:
+            self._devices_index = max(self._devices_index, node.modify_index)
+        moved = before is not None and before.status != node.status
+        return [
+            ref
+            for ref, entry in self._entries.items()
+            if (gained and entry.waits) or (moved and entry.is_on(node.id))
+        ]
+
+    def _is_lost(self, node_id: str) -> bool:
+        node = self._nodes.get(node_id)
+        return node is not None and node.status in LOST
 
     def _put_job(self, job: Job) -> bool:
         entry = self._entries.get(job.ref)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from reconciler.loop import work_once
-from reconciler.queue import Urgency
 from reconciler.runtime import Runtime
 from reconciler.sources import enqueue_due, fill
 from specs.model import Deployment, Phase
+from specs.store import utc_now
 
 PASS_S: Final = 60.0
 """How long a pass waits for what it started (allocations that end) before it gives its report."""
@@ -33,10 +33,13 @@ def reconcile_once(runtime: Runtime, *, tell: Callable[[str], None]) -> Report:
     `tell` gets a line as soon as it is known. Raises: ClusterError where Nomad can't be listed.
     """
     runtime.cluster.ensure_namespaces()
+    runtime.guard.check()
     fill(runtime.mirror, runtime.cluster)
     namespaces = dict(runtime.settings.namespaces)
-    due = enqueue_due(runtime.store, runtime.mirror, runtime.queue, namespaces, Urgency.RESYNC)
+    due = enqueue_due(runtime.store, runtime.mirror, runtime.queue, namespaces, now=utc_now())
     tell(f"{runtime.cluster.title}: {due} deployments need a look")
+    for ref in runtime.orphans():
+        tell(f"job {ref.id} in {ref.namespace} has our marker and no record; it is left alone")
     looked: dict[str, str] = {}
     with _following(runtime):
         until = time.monotonic() + PASS_S

@@ -4,7 +4,9 @@ The semantics are those of client-go's workqueue (`util/workqueue/queue.go`): a 
 twice is handed out once; a key is never with two workers at a time; a key that is added while a
 worker has it comes back when that worker is done. On top of that, urgency with ageing: a key's rank
 is the moment it was added plus a handicap for less urgent reasons, so a user's change overtakes a
-resync, and nothing waits for ever.
+resync, and nothing waits for ever. And fairness: keys of one flow (a user) rank behind each other,
+`SHARE_S` apart, so that ten thousand changes of one user don't stand before one of another's
+(start-time fair queueing, Goyal, Vin and Cheng 1997, with one cost for all).
 """
 
 import heapq
@@ -16,6 +18,9 @@ from itertools import count
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+
+SHARE_S: Final = 0.01
+"""What one look is taken to cost: how far apart the keys of one flow rank."""
 
 FIRST_RETRY_S: Final = 0.25
 LAST_RETRY_S: Final = 60.0
@@ -69,13 +74,17 @@ class WorkQueue(Generic[K]):
         self._due_at: dict[K, tuple[float, Urgency]] = {}
         self._delayed: list[tuple[float, int, K]] = []
         self._failures: dict[K, int] = {}
+        self._flow_ends: dict[str, float] = {}
         self._tie = count()
         self._shut_down = False
 
-    def add(self, key: K, urgency: Urgency = Urgency.USER) -> None:
-        """Ask for a look at `key`; a more urgent reason than the waiting one moves it forward."""
+    def add(self, key: K, urgency: Urgency = Urgency.USER, *, flow: str = "") -> None:
+        """Ask for a look at `key`; a more urgent reason than the waiting one moves it forward.
+
+        Keys of one `flow` wait behind each other, "" is none.
+        """
         with self._changed:
-            self._add(key, urgency)
+            self._add(key, urgency, flow)
             self._changed.notify()
 
     def add_after(self, key: K, delay_s: float, urgency: Urgency = Urgency.DRIFT) -> None:
@@ -97,18 +106,15 @@ class WorkQueue(Generic[K]):
         return delay_s
 
     def forget(self, key: K) -> None:
-        """Drop what is remembered of `key`: its failures and the delayed look to come.
-
-        A look that went well decides anew when to look again; its next retry is quick.
-        """
+        """Drop the failures of `key` after a look that went well: its next retry is quick."""
         with self._changed:
             self._failures.pop(key, None)
-            self._due_at.pop(key, None)
 
     def get(self, *, timeout_s: float | None = None) -> K | None:
         """Take the next key, waiting up to `timeout_s` (None: for ever); None when time is up.
 
-        The caller must call `done` with it. Raises: QueueShutDown.
+        The look that begins now stands for the delayed one that was to come; what is asked for
+        while it lasts is not lost. The caller must call `done` with it. Raises: QueueShutDown.
         """
         until = None if timeout_s is None else self._clock() + timeout_s
         with self._changed:
@@ -145,11 +151,14 @@ class WorkQueue(Generic[K]):
             oldest_s = max((now - at for at in self._added_at.values()), default=0.0)
             return QueueState(len(self._rank), len(self._working), len(self._due_at), oldest_s)
 
-    def _add(self, key: K, urgency: Urgency) -> None:
+    def _add(self, key: K, urgency: Urgency, flow: str = "") -> None:
         now = self._clock()
-        rank = now + urgency.value
+        begins = max(now, self._flow_ends.get(flow, now))
+        rank = begins + urgency.value
         if rank >= self._rank.get(key, float("inf")):
             return
+        if flow:
+            self._flow_ends[flow] = begins + SHARE_S
         self._rank[key] = rank
         self._added_at.setdefault(key, now)
         heapq.heappush(self._ready, (rank, next(self._tie), key))
@@ -168,8 +177,10 @@ class WorkQueue(Generic[K]):
             # Else it was moved forward, or a worker has it and `done` will bring it back.
             if self._rank.get(key) == rank and key not in self._working:
                 del self._rank[key], self._added_at[key]
+                self._due_at.pop(key, None)
                 self._working.add(key)
                 return key
+        self._flow_ends.clear()
         return None
 
     def _wait_s(self, until: float | None) -> float | None:

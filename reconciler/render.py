@@ -42,14 +42,16 @@ class TemplateFault(Exception):
 class Site:
     """The operator's choices that rendering depends on.
 
-    `namespaces` maps a VO to Nomad's namespace. `mhz_per_cpu` None asks for whole cores.
-    `gpu_model` says what a wished model is: a preference or a demand.
+    `store_id` marks the jobs of one store, so that another store on the same Nomad never takes them
+    for its own orphans. `namespaces` maps a VO to Nomad's namespace. `mhz_per_cpu` None asks for
+    whole cores. `gpu_model` says what a wished model is: a preference or a demand.
     """
 
     namespaces: Mapping[str, str]
     gpu_device: str = "nvidia/gpu"
     gpu_model: str = "affinity"
     mhz_per_cpu: int | None = 1000
+    store_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def render(deployment: Deployment, template: Json, site: Site) -> Wanted:
     """
     ref = job_ref(deployment, site)
     with_secrets = any(
-        getattr(getattr(deployment.spec, group), key) for group, key in SECRET_FIELDS
+        getattr(getattr(deployment.target, group), key) for group, key in SECRET_FIELDS
     )
     applied = deployment.applied
     if applied is not None and applied.generation == deployment.generation:
@@ -127,7 +129,7 @@ def _fill(
     job: dict[str, Any], deployment: Deployment, site: Site, *, with_secrets: bool
 ) -> dict[str, Any]:
     check_template(job)
-    spec = deployment.spec
+    spec = deployment.target
     ref = job_ref(deployment, site)
     chosen = _choices(deployment)
     group = _group(job)
@@ -135,7 +137,7 @@ def _fill(
     for block in (group, *group["Tasks"]):
         block["Services"] = [s for s in block.get("Services") or () if _chosen(s, chosen)]
     job |= {"ID": ref.id, "Name": deployment.name, "Namespace": ref.namespace}
-    job["Meta"] = {**(job.get("Meta") or {}), **_meta(deployment)}
+    job["Meta"] = {**(job.get("Meta") or {}), **_meta(deployment, site)}
     job["UI"] = {**(job.get("UI") or {}), "Description": _ui_description(deployment)}
     group["EphemeralDisk"] = {**(group.get("EphemeralDisk") or {}), "SizeMB": spec.hardware.disk}
 
@@ -158,9 +160,11 @@ def _fill(
     return job
 
 
-def _meta(deployment: Deployment) -> dict[str, str]:
-    general = deployment.spec.general
-    born = deployment.applied.job["Meta"] if deployment.applied else {}
+def _meta(deployment: Deployment, site: Site) -> dict[str, str]:
+    general = deployment.target.general
+    born = (
+        deployment.applied.job["Meta"] if deployment.applied else {"ai4papi_store": site.store_id}
+    )
     meta = {
         "owner": deployment.owner.sub,
         "owner_name": deployment.owner_name,
@@ -169,6 +173,8 @@ def _meta(deployment: Deployment) -> dict[str, str]:
         "ai4papi_uid": deployment.uid,
         "managed_by": MANAGED_BY,
     }
+    if born.get("ai4papi_store"):
+        meta["ai4papi_store"] = born["ai4papi_store"]
     return {key: _inert(value) for key, value in meta.items()}
 
 
@@ -179,7 +185,7 @@ def _inert(value: str) -> str:
 
 
 def _ui_description(deployment: Deployment) -> str:
-    general = deployment.spec.general
+    general = deployment.target.general
     text = "\n\n".join(part for part in (general.title, general.desc) if part)
     return text[:UI_DESCRIPTION_MAX]
 
@@ -189,7 +195,7 @@ def _image(image: str, tag: str) -> str:
 
 
 def _resources(deployment: Deployment, site: Site) -> dict[str, Any]:
-    hardware = deployment.spec.hardware
+    hardware = deployment.target.hardware
     cpu: dict[str, Any] = {"Cores": hardware.cpu_num, "CPU": None}
     if site.mhz_per_cpu is not None:
         cpu = {"CPU": hardware.cpu_num * site.mhz_per_cpu, "Cores": None}
@@ -197,7 +203,7 @@ def _resources(deployment: Deployment, site: Site) -> dict[str, Any]:
 
 
 def _devices(deployment: Deployment, site: Site) -> list[dict[str, Any]]:
-    hardware = deployment.spec.hardware
+    hardware = deployment.target.hardware
     if hardware.gpu_num == 0:
         return []
     device: dict[str, Any] = {"Name": site.gpu_device, "Count": hardware.gpu_num}
@@ -211,7 +217,7 @@ def _devices(deployment: Deployment, site: Site) -> list[dict[str, Any]]:
 
 
 def _choices(deployment: Deployment) -> frozenset[str]:
-    spec = deployment.spec
+    spec = deployment.target
     choices = {f"service={spec.general.service}"}
     if spec.storage.rclone_url and spec.storage.rclone_user:
         choices.add("storage")

@@ -5,22 +5,28 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from reconciler.apply import Hands
 from reconciler.cluster.protocol import Cluster
 from reconciler.controller import Controller, Rhythm
+from reconciler.diff import FieldChange, with_live_counts
+from reconciler.drift import NO_JOB, found_in
 from reconciler.endpoints import Endpoints
 from reconciler.errors import ClusterForbidden, JobRejected
-from reconciler.jobs import Json, Verdict
+from reconciler.guard import StoreGuard
+from reconciler.jobs import JobRef, Json, Verdict
 from reconciler.loop import Reconciler
 from reconciler.mirror import Mirror
+from reconciler.orphans import Orphans, orphans_among
 from reconciler.queue import WorkQueue
 from reconciler.render import Site, TemplateFault, check_template, render
 from reconciler.settings import Settings
 from reconciler.sources import Audit, ClusterChanges, Resync, WishChanges
+from reconciler.steps import Rules
+from reconciler.waiting import WaitingForRoom
 from specs.model import Deployment
-from specs.store import SpecStore
+from specs.store import SpecStore, utc_now
 
 
 @dataclass(slots=True)
@@ -58,19 +64,43 @@ class Runtime:
         self.cluster = cluster
         self.mirror = Mirror()
         self.queue: WorkQueue[str] = WorkQueue(clock=time.monotonic, random=random.random)
+        self.waiting = WaitingForRoom(clock=time.monotonic)
+        namespaces = dict(settings.namespaces)
+        self.guard = StoreGuard(cluster, store, min(namespaces.values(), default="default"))
+        store_id = store.identity().store_id
         self.template = Template(cluster, settings.job_template)
         self.reconciler = Reconciler(
             store=store,
             hands=Hands(cluster, self.mirror, store),
             template=self.template,
-            site=site_of(settings),
+            site=replace(site_of(settings), store_id=store_id),
             endpoints=Endpoints(settings.endpoints.scheme, settings.endpoints.domain),
-            now=lambda: datetime.now(UTC),
+            now=utc_now,
+            rules=lambda: Rules(
+                drift=settings.drift, gpu_model=settings.gpu.model, frozen=self.guard.trouble
+            ),
+            waiting=self.waiting,
         )
-        namespaces = dict(settings.namespaces)
-        self.resync = Resync(cluster, self.mirror, store, self.queue, namespaces)
+        self.resync = Resync(
+            cluster,
+            self.mirror,
+            store,
+            self.queue,
+            namespaces,
+            guard=self.guard,
+            orphans=Orphans(cluster, store_id, settings.orphans),
+            now=utc_now,
+        )
         self.cluster_changes = ClusterChanges(
-            cluster, self.mirror, store, self.queue, namespaces, random.random
+            cluster,
+            self.mirror,
+            store,
+            self.queue,
+            namespaces,
+            random=random.random,
+            now=utc_now,
+            waiting=self.waiting,
+            guard=self.guard,
         )
         self._controller: Controller | None = None
 
@@ -86,7 +116,8 @@ class Runtime:
                 self.cluster_changes,
             ),
             resync=self.resync,
-            audit=Audit(self.store, self.queue, self.reconciler.audits, random.random),
+            audit=Audit(self.mirror, self.store, self.queue, self.reconciler.audits, random.random),
+            clean_up=self.clean_up,
             rhythm=Rhythm(self.settings.workers, self.settings.resync_s, self.settings.audit_s),
         )
         self._controller.start()
@@ -95,7 +126,24 @@ class Runtime:
         """Stop the loop and close the store."""
         if self._controller is not None:
             self._controller.stop()
+            self.guard.keep_up()
         self.store.close()
+
+    def clean_up(self) -> int:
+        """Forget what the trash and the timeline have kept for long enough; return how much."""
+        now = utc_now()
+        return self.store.clean_up(
+            trash_before=now - timedelta(days=self.settings.deletions.trash_days),
+            events_before=now - timedelta(days=self.settings.events.days),
+        )
+
+    def orphans(self) -> Sequence[JobRef]:
+        """Return the jobs that carry our marker and have no record.
+
+        Raises: ClusterUnavailable while Nomad is out of sight.
+        """
+        jobs = [job for job, _ in self.mirror.indexes().values()]
+        return [job.ref for job in orphans_among(jobs, self.store.heads())]
 
     def preview(self, deployment: Deployment) -> Verdict:
         """Ask the scheduler what applying `deployment` would do now; nothing is changed.
@@ -104,6 +152,20 @@ class Runtime:
         """
         fresh = replace(deployment, generation=deployment.generation + 1)
         return self.cluster.plan_job(render(fresh, self.template(), self.reconciler.site).job)
+
+    def compare(self, deployment: Deployment) -> tuple[Verdict, Sequence[FieldChange]]:
+        """Ask the scheduler what writing the wanted job would do, and find where the live differs.
+
+        A count that the job hands over to others is theirs. Nothing is changed.
+        Raises: ClusterError.
+        """
+        wanted = render(deployment, self.template(), self.reconciler.site)
+        live = self.cluster.read_job(wanted.ref)
+        if live is None:
+            return self.cluster.plan_job(wanted.job), (NO_JOB,)
+        job = with_live_counts(wanted.job, live)
+        drift = found_in(live, job)
+        return self.cluster.plan_job(job), drift.changes if drift else ()
 
     def faults(self) -> Sequence[str]:
         """Say why this process should be restarted; empty when it is alive."""

@@ -87,6 +87,23 @@ class LimitSettings(Section):
     body_bytes: WholeNumber = Field(default=1_048_576, ge=1024, le=16_777_216)
 
 
+class DeletionSettings(Section):
+    """How many deletions of one source in one hour need no person's yes, and the trash's days.
+
+    More than `count` and more than `percent` of the source's deployments are held.
+    """
+
+    count: WholeNumber = Field(default=5, ge=0, le=1_000_000)
+    percent: WholeNumber = Field(default=20, ge=0, le=100)
+    trash_days: WholeNumber = Field(default=7, ge=0, le=3650)
+
+
+class EventSettings(Section):
+    """How long the timeline is kept."""
+
+    days: WholeNumber = Field(default=30, ge=1, le=3650)
+
+
 class MainConf(Section):
     """`etc/main_conf.yaml`; units, defaults and reasons stand in the file."""
 
@@ -96,6 +113,10 @@ class MainConf(Section):
     cpu: CpuSettings = CpuSettings()
     endpoints: EndpointSettings = EndpointSettings()
     limits: LimitSettings = LimitSettings()
+    deletions: DeletionSettings = DeletionSettings()
+    events: EventSettings = EventSettings()
+    drift: Literal["repair", "report"] = "repair"
+    orphans: Literal["report", "stop"] = "report"
 
 
 class NomadSettings(Section):
@@ -175,6 +196,10 @@ class Settings(Section):
     cpu: CpuSettings
     endpoints: EndpointSettings
     limits: LimitSettings
+    deletions: DeletionSettings
+    events: EventSettings
+    drift: Literal["repair", "report"]
+    orphans: Literal["report", "stop"]
     nomad: NomadSettings
     job_template: str = Field(repr=False)
     userconf: Mapping[str, Any] = Field(repr=False)
@@ -208,6 +233,10 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         cpu=conf.cpu,
         endpoints=conf.endpoints,
         limits=conf.limits,
+        deletions=conf.deletions,
+        events=conf.events,
+        drift=conf.drift,
+        orphans=conf.orphans,
         nomad=_nomad_settings(env, conf.nomad.timeout_s),
         job_template=_read_text(folder / "job.nomad"),
         userconf=_read_userconf(folder / "userconf.yaml"),

@@ -10,13 +10,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Protocol
 
 from reconciler.cluster.protocol import Cluster
 from reconciler.errors import ClusterError
+from reconciler.guard import StoreGuard
 from reconciler.jobs import Changes, Job, JobRef
 from reconciler.mirror import Mirror, Snapshot
+from reconciler.orphans import Orphans
 from reconciler.queue import Urgency, WorkQueue, backoff_s
+from reconciler.waiting import WaitingForRoom
+from specs.faults import StoreUnavailable
 from specs.records import Head
 from specs.store import SpecStore
 
@@ -27,6 +32,10 @@ WISHES_WAIT_S: Final = 1.0
 
 OUTAGE_TRIES: Final = 3
 """So many failed connects in a row, some 2 s, are an outage that every status must tell."""
+
+
+SLOWEST_TRY: Final = 5
+"""The back-off between connects grows for so many tries: to some 4 s."""
 
 
 class Source(Protocol):
@@ -54,10 +63,18 @@ class WishChanges:
     def run(self, stop: threading.Event) -> None:
         """Follow the feed."""
         while not stop.is_set():
-            for position, uid, _ in self.store.wishes_after(self.position):
-                self.queue.add(uid, Urgency.USER)
-                self.position = position
-            self.store.wait_for_wishes(self.position, timeout_s=WISHES_WAIT_S)
+            try:
+                self._take()
+            except StoreUnavailable as error:
+                # Nothing is lost: the feed is read on from where it was.
+                log.warning("store unavailable", extra={"error": str(error)})
+                stop.wait(WISHES_WAIT_S)
+
+    def _take(self) -> None:
+        for position, uid, owner in self.store.wishes_after(self.position):
+            self.queue.add(uid, Urgency.USER, flow=" ".join(owner))
+            self.position = position
+        self.store.wait_for_wishes(self.position, timeout_s=WISHES_WAIT_S)
 
 
 @dataclass(slots=True)
@@ -70,30 +87,46 @@ class ClusterChanges:
     queue: WorkQueue[str]
     namespaces: dict[str, str]
     random: Callable[[], float]
+    now: Callable[[], datetime]
+    waiting: WaitingForRoom
+    guard: StoreGuard
     name: str = "cluster"
     failures: int = field(default=0, init=False)
 
     def run(self, stop: threading.Event) -> None:
         """Connect, list, follow; after a break begin again, with back-off."""
         while not stop.is_set():
-            try:
-                for changes in self._follow(stop):
-                    self.failures = 0
-                    if not self.mirror.connected:  # a resync found it wrong
-                        break
-                    for ref in self.mirror.apply(changes):
-                        self.queue.add(ref.id, Urgency.DRIFT)
-                trouble = "the event stream ended"
-            except ClusterError as error:
-                trouble = str(error)
+            trouble = self._connection(stop)
             if stop.is_set():
                 return
+            if not trouble:
+                continue
             self.mirror.lose(trouble)
             self.failures += 1
             log.warning("cluster lost", extra={"error": trouble, "failures": self.failures})
             if self.failures == OUTAGE_TRIES:
-                self._look_at_all()
-            stop.wait(backoff_s(self.failures, random=self.random))
+                look_at_all(self.store, self.queue)
+            # One connection of one process: to try every few seconds costs nobody anything, and
+            # nobody waits for long after an outage of hours.
+            tries = min(self.failures, SLOWEST_TRY)
+            stop.wait(backoff_s(tries, random=self.random))
+
+    def _connection(self, stop: threading.Event) -> str:
+        """Follow one connection to its end; return what ended it, "" if only a list is wanted."""
+        try:
+            for changes in self._follow(stop):
+                self.failures = 0
+                if not self.mirror.connected:  # a resync found it wrong
+                    break
+                if self.mirror.doubted:
+                    return ""
+                for ref in self.mirror.apply(changes):
+                    self.queue.add(ref.id, Urgency.DRIFT)
+                if self.mirror.took_room():
+                    ask_again(self.queue, self.waiting)
+        except (ClusterError, StoreUnavailable) as error:
+            return str(error)
+        return "the event stream ended"
 
     def _follow(self, stop: threading.Event) -> Iterator[Changes]:
         # The stream is opened before the list is read: whatever happens while the list is on its
@@ -106,19 +139,14 @@ class ClusterChanges:
             first = next(stream, None)
             if first is None:
                 return
+            self.guard.check()
             fill(self.mirror, self.cluster)
-            due = enqueue_due(self.store, self.mirror, self.queue, self.namespaces, Urgency.RESYNC)
-            if self.failures >= OUTAGE_TRIES:
-                self._look_at_all()
+            due = enqueue_due(self.store, self.mirror, self.queue, self.namespaces, now=self.now())
+            if self.failures >= OUTAGE_TRIES or self.guard.trouble:
+                look_at_all(self.store, self.queue)
             log.info("cluster listed", extra={"index": self.mirror.job_index, "due": due})
             yield first
             yield from stream
-
-    def _look_at_all(self) -> None:
-        # Once when an outage begins and once when it is over: nobody shall read yesterday's
-        # "Synced" meanwhile, nor an outage that is over.
-        for head in self.store.heads():
-            self.queue.add(head.uid, Urgency.RESYNC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +159,9 @@ class Resync:
     store: SpecStore
     queue: WorkQueue[str]
     namespaces: dict[str, str]
+    guard: StoreGuard
+    orphans: Orphans
+    now: Callable[[], datetime]
 
     def run_once(self) -> int:
         """Compare everything once; return how many deployments need a look.
@@ -140,13 +171,24 @@ class Resync:
         known_index = self.mirror.job_index
         for ref in self.mirror.compare(self.cluster.list_jobs(), known_index=known_index):
             self.queue.add(ref.id, Urgency.DRIFT)
-        return enqueue_due(self.store, self.mirror, self.queue, self.namespaces, Urgency.RESYNC)
+        trouble = self.guard.trouble
+        self.guard.keep_up()
+        if trouble != self.guard.trouble:
+            look_at_all(self.store, self.queue)
+        jobs = self.mirror.indexes()
+        heads = self.store.heads()
+        due = _enqueue(heads, jobs, self.queue, self.namespaces, now=self.now())
+        known = {ref: job for ref, (job, _) in jobs.items()}
+        self.orphans.look(known, heads, may_stop=not self.guard.trouble)
+        return due
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The slow comparison by content, so that no wrong index pair can live for ever."""
+    """The slow comparison by content, so that no wrong index pair can live for ever, nor a mirror
+    that missed an event."""
 
+    mirror: Mirror
     store: SpecStore
     queue: WorkQueue[str]
     audits: set[str]
@@ -156,6 +198,7 @@ class Audit:
         """Have every job read and compared once, spread over `over_s` seconds; return how many."""
         uids = [h.uid for h in self.store.heads() if not h.being_deleted and not h.suspended]
         self.audits.update(uids)
+        self.mirror.doubt()
         for uid in uids:
             self.queue.add_after(uid, self.random() * over_s, Urgency.RESYNC)
         return len(uids)
@@ -171,8 +214,25 @@ def fill(mirror: Mirror, cluster: Cluster) -> None:
         jobs=cluster.list_jobs(),
         allocations=cluster.list_allocations(),
         evaluations=cluster.list_evaluations(),
+        rollouts=cluster.list_rollouts(),
+        nodes=cluster.list_nodes(),
     )
     mirror.replace(snapshot, known_index=known_index)
+
+
+def look_at_all(store: SpecStore, queue: WorkQueue[str]) -> None:
+    """Put every deployment on the queue: when an outage begins, and when it is over.
+
+    Nobody shall read yesterday's "Synced" meanwhile, nor of an outage that is over.
+    """
+    for head in store.heads():
+        queue.add(head.uid, Urgency.RESYNC)
+
+
+def ask_again(queue: WorkQueue[str], waiting: WaitingForRoom) -> None:
+    """Let everybody who waits for room ask the scheduler again, each when it may."""
+    for uid, delay_s in waiting.delays().items():
+        queue.add_after(uid, delay_s, Urgency.RESYNC)
 
 
 def enqueue_due(
@@ -180,12 +240,29 @@ def enqueue_due(
     mirror: Mirror,
     queue: WorkQueue[str],
     namespaces: dict[str, str],
-    urgency: Urgency,
+    *,
+    now: datetime,
 ) -> int:
-    """Put every deployment that needs a look on the queue; return how many."""
-    due = due_among(store.heads(), mirror.indexes(), namespaces)
+    """Put every deployment that needs a look on the queue; return how many need one now."""
+    jobs = mirror.indexes()
+    return _enqueue(store.heads(), jobs, queue, namespaces, now=now)
+
+
+def _enqueue(
+    heads: Sequence[Head],
+    jobs: dict[JobRef, tuple[Job, int]],
+    queue: WorkQueue[str],
+    namespaces: dict[str, str],
+    *,
+    now: datetime,
+) -> int:
+    due = due_among(heads, jobs, namespaces)
     for uid in due:
-        queue.add(uid, urgency)
+        queue.add(uid, Urgency.RESYNC)
+    for head in heads:
+        if head.wake_at is not None:
+            delay_s = max(0.0, (head.wake_at - now).total_seconds())
+            queue.add_after(head.uid, delay_s, Urgency.RESYNC)
     return len(due)
 
 
@@ -206,7 +283,8 @@ def _due(head: Head, seen: tuple[Job, int] | None) -> bool:
     if head.being_deleted or head.observed_generation < head.generation:
         return True
     if seen is None:
-        return not head.suspended
+        # The status may be from before the job was gone, or from no sight at all.
+        return not head.suspended or head.seen_index != 0
     job, index = seen
     if head.suspended:
         return not job.stopped or index > head.seen_index

@@ -5,7 +5,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.jobs import MANAGED_BY, Allocation, Evaluation, Job, JobRef, PlacementFailure
+from reconciler.jobs import (
+    MANAGED_BY,
+    Allocation,
+    Evaluation,
+    Job,
+    JobRef,
+    Node,
+    PlacementFailure,
+    Rollout,
+)
 from reconciler.render import Site
 from specs.model import (
     Applied,
@@ -136,6 +145,18 @@ def an_allocation(status: str = "running", **changes: Any) -> Allocation:
         ports={"deepaas": ("10.0.0.7", 23143)},
     )
     return replace(allocation, **changes)
+
+
+def a_rollout(status: str = "running", **changes: Any) -> Rollout:
+    rollout = Rollout(
+        id="r1", ref=REF, job_version=0, status=status, description=status, modify_index=11
+    )
+    return replace(rollout, **changes)
+
+
+def a_node(status: str = "ready", **changes: Any) -> Node:
+    node = Node(id="n1", name="node-1", status=status, eligible=True, modify_index=5)
+    return replace(node, **changes)
 
 
 def a_failure(**changes: Any) -> PlacementFailure:

@@ -4,10 +4,10 @@ Nothing waits: `settle` hands on what happened until nobody has anything to do.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reconciler.apply import Hands
 from reconciler.cluster import decode
@@ -15,12 +15,24 @@ from reconciler.cluster.protocol import Cluster
 from reconciler.cluster.simulator.cluster import SimulatedCluster
 from reconciler.endpoints import Endpoints
 from reconciler.errors import ClusterUnavailable
-from reconciler.jobs import JobRef
+from reconciler.guard import StoreGuard
+from reconciler.jobs import JobRef, Json
 from reconciler.loop import Reconciler, work_once
 from reconciler.mirror import Mirror
+from reconciler.orphans import Orphans
 from reconciler.queue import Urgency, WorkQueue
 from reconciler.render import Site
-from reconciler.sources import enqueue_due, fill
+from reconciler.sources import (
+    Audit,
+    ClusterChanges,
+    Resync,
+    WishChanges,
+    ask_again,
+    enqueue_due,
+    fill,
+)
+from reconciler.steps import Rules
+from reconciler.waiting import WaitingForRoom
 from specs.model import Deployment, DeploymentSpec, DeploymentStatus, Owner
 from specs.store import SpecStore
 from specs.wish import Wish
@@ -30,6 +42,77 @@ from tests.simulated import SECOND, Clock, Pretend, a_node
 ETC = Path(__file__).parents[1] / "etc"
 ALICE = Owner("https://idp.example", "alice")
 NAMESPACES = {VO: "ai4eosc"}
+
+
+class Parts:
+    """What one process has, put together for the site that these tests simulate; no threads.
+
+    `clock` stands for both clocks, `template` is the parsed job, `drift` the site's policy.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Any,
+        cluster: Any,
+        clock: Clock,
+        template: Json,
+        random: Callable[[], float],
+        mirror: Mirror | None = None,
+        drift: Callable[[], Literal["repair", "report"]] = lambda: "repair",
+    ) -> None:
+        self.store, self.cluster, self.random = store, cluster, random
+        self.now = lambda: datetime.fromtimestamp(clock.now_ns / SECOND, UTC)
+        self.mirror = Mirror() if mirror is None else mirror
+        self.queue: WorkQueue[str] = WorkQueue(clock=lambda: clock.now_ns / SECOND, random=random)
+        self.waiting = WaitingForRoom(clock=lambda: clock.now_ns / SECOND)
+        self.guard = StoreGuard(cluster, store, "ai4eosc")
+        self.store_id: str = store.identity().store_id
+        self.reconciler = Reconciler(
+            store=store,
+            hands=Hands(cluster, self.mirror, store),
+            template=lambda: template,
+            site=Site(namespaces=NAMESPACES, mhz_per_cpu=100, store_id=self.store_id),
+            endpoints=Endpoints(),
+            now=self.now,
+            rules=lambda: Rules(drift=drift(), frozen=self.guard.trouble),
+            waiting=self.waiting,
+        )
+
+    def resync(self, orphans: Literal["report", "stop"] = "report") -> Resync:
+        """Return the pass over everything, as the timer starts it."""
+        return Resync(
+            self.cluster,
+            self.mirror,
+            self.store,
+            self.queue,
+            NAMESPACES,
+            guard=self.guard,
+            orphans=Orphans(self.cluster, self.store_id, orphans),
+            now=self.now,
+        )
+
+    def audit(self) -> Audit:
+        """Return the slow comparison by content."""
+        return Audit(self.mirror, self.store, self.queue, self.reconciler.audits, self.random)
+
+    def wish_changes(self) -> WishChanges:
+        """Return the source that follows the store's feed from now on."""
+        return WishChanges(self.store, self.queue, position=self.store.newest_version())
+
+    def cluster_changes(self) -> ClusterChanges:
+        """Return the source that follows Nomad's events."""
+        return ClusterChanges(
+            self.cluster,
+            self.mirror,
+            self.store,
+            self.queue,
+            NAMESPACES,
+            random=self.random,
+            now=self.now,
+            waiting=self.waiting,
+            guard=self.guard,
+        )
 
 
 class Counted:
@@ -62,6 +145,7 @@ class Whole:
         )
         self.clock: Clock = self.pretend.clock
         self.cluster = Counted(SimulatedCluster(self.pretend.nomad, ["ai4eosc"]))
+        self.drift: Literal["repair", "report"] = "repair"
         self._template = self.cluster.parse_job((ETC / "job.nomad").read_text())
         self._numbers = itertools.count(1)
         self.restart()
@@ -73,18 +157,17 @@ class Whole:
             f"sqlite:///{self.folder}/store.db", now=self.now, new_uid=lambda: next(uids)
         )
         self.store.migrate()
-        self.mirror = Mirror()
-        self.queue: WorkQueue[str] = WorkQueue(
-            clock=lambda: self.clock.now_ns / SECOND, random=lambda: 1.0
-        )
-        self.reconciler = Reconciler(
+        parts = Parts(
             store=self.store,
-            hands=Hands(self.cluster, self.mirror, self.store),  # type: ignore[arg-type]
-            template=lambda: self._template,
-            site=Site(namespaces=NAMESPACES, mhz_per_cpu=100),
-            endpoints=Endpoints(),
-            now=self.now,
+            cluster=self.cluster,
+            clock=self.clock,
+            template=self._template,
+            random=lambda: 1.0,
+            drift=lambda: self.drift,
         )
+        self.mirror, self.queue, self.waiting = parts.mirror, parts.queue, parts.waiting
+        self.guard, self.reconciler, self.resync = parts.guard, parts.reconciler, parts.resync
+        self.audit, self.cluster_changes = parts.audit, parts.cluster_changes
         self._wished = self.store.newest_version()
         self._told = 0
         self.relist()
@@ -94,17 +177,22 @@ class Whole:
 
     def relist(self) -> int:
         """List as after a (re)connect; return how many deployments it found due."""
+        self.guard.check()
         fill(self.mirror, self.cluster)  # type: ignore[arg-type]
         with self.pretend.nomad.reading() as world:
             self._told = world.ring[-1].position if world.ring else 0
-        return enqueue_due(self.store, self.mirror, self.queue, NAMESPACES, Urgency.RESYNC)
+        return enqueue_due(self.store, self.mirror, self.queue, NAMESPACES, now=self.now())
 
     def put(self, name: str = "train-a", spec: DeploymentSpec | None = None, **secrets: str) -> str:
         """Declare a deployment; return its uid."""
-        named = {key.replace("__", "."): value for key, value in secrets.items()}
-        wish = Wish(vo=VO, name=name, spec=spec or a_spec(), secrets=named)
+        wish = self.wish(name, spec, **secrets)
         record, _ = self.store.put(wish, owner=ALICE, owner_name="Alice", source={"type": "api"})
         return record.uid
+
+    def wish(self, name: str, spec: DeploymentSpec | None = None, **secrets: str) -> Wish:
+        """Return what Alice would declare under that name."""
+        named = {key.replace("__", "."): value for key, value in secrets.items()}
+        return Wish(vo=VO, name=name, spec=spec or a_spec(), secrets=named)
 
     def settle(self) -> int:
         """Let news travel and looks happen until there is nothing left; return the looks."""
@@ -164,3 +252,5 @@ class Whole:
             told = decode.changes({"Index": message.at_index, "Events": message.events})
             for ref in self.mirror.apply(told):
                 self.queue.add(ref.id, Urgency.DRIFT)
+            if self.mirror.took_room():
+                ask_again(self.queue, self.waiting)

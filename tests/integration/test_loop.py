@@ -3,11 +3,9 @@
 import pytest
 
 from reconciler.errors import ClusterUnavailable, JobRejected
-from reconciler.sources import Resync
 from specs.model import SECRET_SET, Phase, Update
 from tests.builders import a_spec
 from tests.simulated import a_node
-from tests.whole import NAMESPACES
 
 
 @pytest.fixture
@@ -33,11 +31,11 @@ def test_a_wish_becomes_one_running_job_with_endpoints(whole):
 
 
 def test_settled_deployments_cost_no_look_no_call_and_no_write(whole, running):
+    whole.resync().run_once()
     version = whole.store.newest_version()
     whole.cluster.calls.clear()
     assert whole.settle() == 0
-    resync = Resync(whole.cluster, whole.mirror, whole.store, whole.queue, NAMESPACES)
-    assert resync.run_once() == 0
+    assert whole.resync().run_once() == 0
     assert whole.cluster.calls == ["list_jobs"]
     assert whole.store.newest_version() == version
 
@@ -115,7 +113,7 @@ def test_a_job_stopped_by_hand_runs_again_and_the_status_told_it(whole, running)
     assert whole.status(running).phase is Phase.RUNNING
     drifted = whole.status(running).condition("Drifted")
     assert (drifted.status, drifted.reason) == ("False", "Repaired")
-    assert "Stop" in drifted.message
+    assert "the job is stopped" in drifted.message
 
 
 def test_a_job_purged_by_hand_is_made_again(whole, running):
@@ -135,7 +133,7 @@ def test_a_job_edited_by_hand_is_set_right(whole, running):
 def test_an_edit_that_no_event_told_is_found_by_the_resync(whole, running):
     whole.edit(running, Priority=90)
     whole._told += 1000  # the stream's messages are lost
-    resync = Resync(whole.cluster, whole.mirror, whole.store, whole.queue, NAMESPACES)
+    resync = whole.resync()
     assert resync.run_once() >= 1
     whole.settle()
     assert whole.job(running)["Priority"] == 50

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from reconciler.sources import OUTAGE_TRIES, ClusterChanges
+from reconciler.sources import OUTAGE_TRIES, ClusterChanges, WishChanges
+from specs.faults import StoreUnavailable
 from specs.model import Phase
 from tests.whole import NAMESPACES
 
@@ -26,7 +27,15 @@ class Impatient(threading.Event):
 @pytest.fixture
 def changes(whole):
     return ClusterChanges(
-        whole.cluster, whole.mirror, whole.store, whole.queue, NAMESPACES, lambda: 0.0
+        whole.cluster,
+        whole.mirror,
+        whole.store,
+        whole.queue,
+        NAMESPACES,
+        random=lambda: 0.0,
+        now=whole.now,
+        waiting=whole.waiting,
+        guard=whole.guard,
     )
 
 
@@ -57,3 +66,22 @@ def test_a_short_break_costs_no_look(whole, changes):
     whole.cluster.down = True
     changes.run(Impatient(OUTAGE_TRIES - 1))
     assert whole.queue.state().waiting == 0
+
+
+def test_r16_a_locked_store_does_not_end_the_feed(whole, monkeypatch):
+    """R16: what was wished while the database was locked is found when it is free."""
+    wishes = WishChanges(whole.store, whole.queue, position=whole.store.newest_version())
+    uid = whole.put()
+    read = whole.store.wishes_after
+    locked = [StoreUnavailable("database is locked")]
+
+    def once(position):
+        if locked:
+            raise locked.pop()
+        return read(position)
+
+    monkeypatch.setattr(whole.store, "wishes_after", once)
+    monkeypatch.setattr(whole.store, "wait_for_wishes", lambda *_, **__: stop.set())
+    stop = Impatient(10)
+    wishes.run(stop)
+    assert whole.queue.get(timeout_s=0) == uid

@@ -1,14 +1,30 @@
+from dataclasses import replace
+
 import pytest
 
 from reconciler.cluster.protocol import Listing
 from reconciler.errors import ClusterUnavailable
 from reconciler.jobs import Changes, JobGone
 from reconciler.mirror import KEPT_TERMINAL, Mirror, Snapshot
-from tests.builders import REF, a_failure, a_job, an_allocation, an_evaluation
+from tests.builders import (
+    REF,
+    a_failure,
+    a_job,
+    a_node,
+    a_rollout,
+    an_allocation,
+    an_evaluation,
+)
 
 
-def listed(*jobs, index=10, allocations=(), evaluations=()):
-    return Snapshot(Listing(index, jobs), Listing(index, allocations), Listing(index, evaluations))
+def listed(*jobs, index=10, allocations=(), evaluations=(), rollouts=(), nodes=()):
+    return Snapshot(
+        jobs=Listing(index, jobs),
+        allocations=Listing(index, allocations),
+        evaluations=Listing(index, evaluations),
+        rollouts=Listing(index, rollouts),
+        nodes=Listing(index, nodes),
+    )
 
 
 @pytest.fixture
@@ -170,3 +186,132 @@ def test_what_was_read_in_a_conflict_is_seen_even_when_it_is_not_ours(mirror):
     assert not mirror.look(REF).job.managed
     mirror.note_read(REF, None)
     assert mirror.look(REF).job is None
+
+
+def test_a_rollout_that_moved_on_is_news_and_is_seen(mirror):
+    assert mirror.apply(Changes(12, (a_rollout(modify_index=12),))) == {REF}
+    assert mirror.apply(Changes(13, (a_rollout(modify_index=13),))) == frozenset()
+    assert mirror.apply(Changes(14, (a_rollout("failed", modify_index=14),))) == {REF}
+    assert mirror.look(REF).rollout.status == "failed"
+
+
+@pytest.fixture
+def placed():
+    mirror = Mirror()
+    allocations = (an_allocation(modify_index=8),)
+    mirror.replace(listed(a_job(10), allocations=allocations, nodes=(a_node(),)), known_index=0)
+    mirror.took_room()
+    return mirror
+
+
+@pytest.mark.parametrize("status", ["down", "disconnected"])
+def test_a_node_that_is_lost_is_news_for_the_jobs_on_it(placed, status):
+    assert placed.look(REF).lost_nodes == frozenset()
+    assert placed.apply(Changes(12, (a_node(status, modify_index=12),))) == {REF}
+    assert placed.look(REF).lost_nodes == {"n1"}
+    assert placed.apply(Changes(13, (a_node(modify_index=13),))) == {REF}
+    assert placed.look(REF).lost_nodes == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "room"),
+    [
+        (a_node(), a_node(id="n2", modify_index=12), True),
+        (a_node("down"), a_node(modify_index=12), True),
+        (a_node(eligible=False), a_node(modify_index=12), True),
+        (a_node(), a_node(devices={"gpu": 1}, modify_index=12), True),
+        (a_node(memory_mb=1), a_node(memory_mb=2, modify_index=12), True),
+        (a_node(devices={"gpu": 2}), a_node(devices={"gpu": 1}, modify_index=12), False),
+        (a_node(), a_node("down", modify_index=12), False),
+        (a_node(), a_node(eligible=False, modify_index=12), False),
+        (a_node(), a_node(devices={"gpu": 1}, modify_index=4), False),
+        (a_node(), an_allocation("complete", modify_index=12), True),
+        (a_node(), an_allocation("complete", ref=REF._replace(id="foreign")), True),
+        (a_node(), an_allocation("running", modify_index=12), False),
+    ],
+)
+def test_room_may_have_appeared_where_a_node_offers_more_or_work_ended(before, change, room):
+    mirror = Mirror()
+    mirror.replace(listed(a_job(10), nodes=(before,)), known_index=0)
+    mirror.took_room()
+    mirror.apply(Changes(12, (change,)))
+    assert mirror.took_room() is room
+    assert mirror.took_room() is False
+
+
+BLOCKED = an_evaluation(a_failure(), modify_index=8)
+
+
+def waiting_beside(*nodes):
+    """A mirror of one job that waits for room, and these nodes; the list is of index 10."""
+    mirror = Mirror()
+    snapshot = listed(a_job(10), evaluations=(BLOCKED,), nodes=nodes)
+    mirror.replace(snapshot, known_index=0)
+    return mirror
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gained"),
+    [
+        (a_node(), a_node(devices={"gpu": 1}), True),
+        (a_node(devices={"gpu": 1}), a_node(devices={"gpu": 2}), True),
+        (a_node(devices={"gpu": 1}), a_node(devices={"gpu": 1, "fpga": 1}), True),
+        (a_node("down", devices={"gpu": 1}), a_node(devices={"gpu": 1}), True),
+        (a_node(eligible=False, devices={"gpu": 1}), a_node(devices={"gpu": 1}), True),
+        (a_node(), a_node(id="n2", devices={"gpu": 1}), True),
+        (a_node(), a_node(id="n2"), False),
+        (a_node("down"), a_node(), False),
+        (a_node(memory_mb=1), a_node(memory_mb=2), False),
+        (a_node(devices={"gpu": 1}), a_node(devices={"gpu": 1}), False),
+        (a_node(devices={"gpu": 2}), a_node(devices={"gpu": 1}), False),
+        (a_node(devices={"gpu": 1}), a_node("down", devices={"gpu": 2}), False),
+        (a_node(devices={"gpu": 1}), a_node(eligible=False, devices={"gpu": 2}), False),
+    ],
+)
+def test_who_waits_is_looked_at_where_a_node_that_takes_work_gained_devices(before, after, gained):
+    """The same by an event and by a list after a break."""
+    after = replace(after, modify_index=12)
+    told, again = waiting_beside(before), waiting_beside(before)
+    at_first = told.look(REF).devices_index
+    assert told.apply(Changes(12, (after,))) == ({REF} if gained else set())
+    news = listed(a_job(10), index=12, evaluations=(BLOCKED,), nodes=(after,))
+    again.replace(news, known_index=10)
+    for mirror in (told, again):
+        assert mirror.look(REF).devices_index == (12 if gained else at_first)
+        assert mirror.indexes()[REF][1] == mirror.look(REF).index == (12 if gained else 10)
+
+
+def test_to_the_first_list_every_device_is_a_gain_and_to_that_of_a_restored_nomad_none():
+    mirror = waiting_beside(a_node(devices={"gpu": 1}, modify_index=9))
+    assert mirror.look(REF).devices_index == 9
+    mirror.apply(Changes(12, (a_node(devices={"gpu": 2}, modify_index=12),)))
+    restored = listed(
+        a_job(3),
+        index=4,
+        evaluations=(replace(BLOCKED, modify_index=3),),
+        nodes=(a_node(devices={"gpu": 3}, modify_index=4),),
+    )
+    mirror.replace(restored, known_index=mirror.job_index)
+    assert mirror.look(REF).devices_index == 0
+
+
+@pytest.mark.parametrize(
+    "evaluation", [None, an_evaluation(modify_index=8), replace(BLOCKED, status="complete")]
+)
+def test_who_waits_for_nothing_is_not_looked_at_when_devices_appear(evaluation):
+    mirror = Mirror()
+    evaluations = [evaluation] if evaluation else []
+    mirror.replace(listed(a_job(10), evaluations=evaluations, nodes=(a_node(),)), known_index=0)
+    gain = a_node(devices={"gpu": 1}, modify_index=12)
+    assert mirror.apply(Changes(12, (gain,))) == frozenset()
+    assert mirror.look(REF).index == 10
+
+
+def test_a_pass_that_left_a_blocked_one_waits_too():
+    mirror = Mirror()
+    mirror.replace(listed(a_job(10), nodes=(a_node(),)), known_index=0)
+    mirror.apply(
+        Changes(11, (replace(BLOCKED, status="complete", blocked_eval="e2", modify_index=11),))
+    )
+    gain = a_node(devices={"gpu": 1}, modify_index=12)
+    assert mirror.apply(Changes(12, (gain,))) == {REF}

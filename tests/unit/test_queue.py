@@ -129,11 +129,24 @@ def test_backoff_stays_between_half_and_all_of_its_step(failures):
     assert backoff_s(failures, random=lambda: 1.0) == whole
 
 
-def test_a_look_that_went_well_takes_back_the_delayed_one_before_it(queue, clock):
+def test_a_look_stands_for_the_delayed_one_that_was_to_come(queue, clock):
     queue.add_after("a", 5)
+    queue.add("a")
+    assert queue.get(timeout_s=0) == "a"
     queue.forget("a")
+    queue.done("a")
     clock.now = 60
     assert take(queue) is None
+
+
+def test_what_is_asked_for_during_a_look_is_not_forgotten_with_it(queue, clock):
+    queue.add("a")
+    assert queue.get(timeout_s=0) == "a"
+    queue.add_after("a", 5)
+    queue.forget("a")
+    queue.done("a")
+    clock.now = 60
+    assert take(queue) == "a"
     assert queue.state().delayed == 0
 
 
@@ -188,3 +201,39 @@ def test_many_workers_never_have_one_key_at_the_same_time():
     for worker in workers:
         worker.join()
     assert clashes == []
+
+
+def test_r25_one_users_ten_thousand_changes_do_not_stand_before_anothers(queue, clock):
+    """R25: a fair queue per owner."""
+    for number in range(10_000):
+        queue.add(f"many-{number}", flow="alice")
+    queue.add("one", flow="bob")
+    taken = [take(queue) for _ in range(3)]
+    assert "one" in taken
+
+
+def test_within_one_flow_the_order_is_that_of_adding(queue):
+    for key in ("a", "b", "c"):
+        queue.add(key, flow="alice")
+    assert [take(queue) for _ in range(3)] == ["a", "b", "c"]
+
+
+def test_a_flow_that_has_had_its_turn_begins_anew(queue):
+    for number in range(1000):
+        queue.add(f"many-{number}", flow="alice")
+    while take(queue) is not None:
+        pass
+    queue.add("late", flow="alice")
+    queue.add("other", flow="bob")
+    assert take(queue) == "late"
+
+
+def test_a_resync_is_not_starved_by_a_flow_that_never_ends(queue, clock):
+    """Peers' trap: low-priority items starve."""
+    queue.add("resync", Urgency.RESYNC)
+    for number in range(5000):
+        queue.add(f"user-{number}", flow="alice")
+        clock.now += 0.01
+        if take(queue) == "resync":
+            break
+    assert number <= 1100, "10 s of handicap, 10 ms apart"

@@ -3,13 +3,14 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.diff import FieldChange
+from reconciler.drift import STOPPED, Drift
 from reconciler.errors import ClusterForbidden, ClusterUnavailable, JobRejected
 from reconciler.jobs import TaskEvent, TaskState
-from reconciler.plan import Hold, Observed, Plan
+from reconciler.phase import Look
 from reconciler.render import render
-from reconciler.status import Look, status_of
-from specs.model import Phase
+from reconciler.status import status_of
+from reconciler.steps import Hold, Observed, Plan
+from specs.model import Phase, Pin
 from tests.builders import (
     NOW,
     SITE,
@@ -17,11 +18,14 @@ from tests.builders import (
     a_deployment,
     a_failure,
     a_job,
+    a_rollout,
     a_spec,
     an_allocation,
     an_evaluation,
     applied_as,
 )
+
+DRIFT = Drift((STOPPED,))
 
 
 def looked(deployment, *, plan=None, error=None, applied=True, at=NOW, **observed):
@@ -80,14 +84,14 @@ def test_the_newest_live_allocation_counts():
         (
             a_failure(constraint_filtered={"missing devices": 3}),
             "NoSuchGPU",
-            "none of 3 nodes has it",
+            "none of 3 nodes has them",
         ),
         (
             a_failure(
                 nodes_exhausted=2, dimension_exhausted={"devices: no devices match request": 2}
             ),
             "GPUsTaken",
-            "2 nodes have it, none has it free",
+            "2 nodes have them, none has 2 free",
         ),
         (a_failure(dimension_exhausted={"memory": 3}), "ResourcesTaken", "8000 MB of memory"),
         (a_failure(nodes_evaluated=0), "NoNodes", "no node"),
@@ -106,7 +110,7 @@ def test_gpus_are_told_by_number_and_model():
     failure = a_failure(constraint_filtered={"missing devices": 3})
     spec = a_spec(gpu_num=2, gpu_type="Tesla K80")
     status = looked(a_deployment(spec), job=a_job(), evaluation=an_evaluation(failure))
-    assert "needs 2 GPUs of model Tesla K80" in status.message
+    assert "needs 2 GPUs (preferably of model Tesla K80)" in status.message
 
 
 def test_running_work_with_a_newer_version_in_line_is_running_and_says_so():
@@ -195,12 +199,151 @@ def test_a_held_change_is_told_and_released():
 
 
 def test_drift_is_told_while_repaired_and_remembered_afterwards():
-    plan = Plan("drift", drift=(FieldChange("Stop", wanted=False, actual=True),))
+    plan = Plan("drift", drift=DRIFT)
     found = looked(a_deployment(), plan=plan, job=a_job())
     assert told(found, "Drifted") == ("True", "ChangedByHand")
     later = looked(a_deployment(status=found), job=a_job(), allocations=(an_allocation(),))
     assert told(later, "Drifted") == ("False", "Repaired")
-    assert "Stop" in later.condition("Drifted").message
+    assert "the job is stopped" in later.condition("Drifted").message
+    assert found.repairs == later.repairs == (NOW,)
+
+
+def test_repairs_are_forgotten_when_they_no_longer_count():
+    before = looked(a_deployment(), plan=Plan("drift", drift=DRIFT), job=a_job())
+    later = looked(a_deployment(status=before), job=a_job(), at=NOW + timedelta(hours=1))
+    assert later.repairs == ()
+
+
+def test_a_repair_that_nomad_refused_counts_as_none():
+    error = ClusterUnavailable("x")
+    assert looked(a_deployment(), plan=Plan("drift", drift=DRIFT), error=error).repairs == ()
+
+
+def test_drift_that_runs_on_is_running():
+    plan = Plan("drift", drift=DRIFT)
+    status = looked(a_deployment(), plan=plan, job=a_job(), allocations=(an_allocation(),))
+    assert status.phase is Phase.RUNNING
+
+
+def test_reported_drift_stays_told_until_the_job_is_compared_or_written_again():
+    plan = Plan("reported", drift=replace(DRIFT, handled="reported"))
+    found = looked(a_deployment(), plan=plan, job=a_job(stopped=True))
+    assert (found.phase, found.reason) == (Phase.DEGRADED, "LeftAsFound")
+    ended = an_allocation("complete", desired_status="stop")
+    later = looked(a_deployment(status=found), job=a_job(stopped=True), allocations=(ended,))
+    assert told(later, "Drifted") == ("True", "LeftAsFound")
+    assert (later.phase, later.reason) == (Phase.DEGRADED, "LeftAsFound")
+    compared = looked(a_deployment(status=later), live={}, job=a_job())
+    assert told(compared, "Drifted") == ("False", "Repaired")
+
+
+def test_a_fight_is_told_and_work_that_is_down_meanwhile_is_not_called_running():
+    hold = Hold("FightingWithAnother", "somebody undoes every repair")
+    plan = Plan("fight", hold=hold, drift=replace(DRIFT, handled="waits"))
+    down = looked(a_deployment(), plan=plan, job=a_job(stopped=True))
+    assert (down.phase, down.reason) == (Phase.HELD, "FightingWithAnother")
+    assert told(down, "Held") == told(down, "Drifted") == ("True", "FightingWithAnother")
+    up = looked(a_deployment(), plan=plan, job=a_job(), allocations=(an_allocation(),))
+    assert up.phase is Phase.RUNNING
+    assert told(up, "Held") == ("True", "FightingWithAnother")
+
+
+def test_a_deletion_that_waits_for_a_yes_is_held_while_the_work_goes_on():
+    waiting = a_deployment(deletion_held="its file is gone, with 40 others")
+    status = looked(waiting, job=a_job(), allocations=(an_allocation(),))
+    assert status.phase is Phase.RUNNING
+    assert told(status, "Held") == ("True", "DeletionHeld")
+
+
+def test_what_was_just_written_is_not_ready_before_the_scheduler_has_seen_it():
+    old = an_allocation(modify_index=9)
+    status = looked(a_deployment(), job=a_job(), allocations=(old,))
+    assert (status.phase, told(status, "Ready")) == (Phase.RUNNING, ("False", "Running"))
+    assert "a change is on its way" in status.message
+    status = looked(a_deployment(), job=a_job())
+    assert (status.phase, status.reason) == (Phase.STARTING, "Placing")
+
+
+def test_a_version_in_line_behind_the_one_that_runs_is_not_ready():
+    failure = a_failure(dimension_exhausted={"memory": 3})
+    status = looked(
+        a_deployment(),
+        job=a_job(),
+        allocations=(an_allocation(),),
+        evaluation=an_evaluation(failure),
+    )
+    assert told(status, "Ready") == ("False", "Running")
+    assert status.ready_generation == 0
+
+
+def test_work_on_a_node_that_does_not_answer_is_down_before_nomad_gives_it_up():
+    status = looked(
+        a_deployment(),
+        job=a_job(),
+        allocations=(an_allocation(),),
+        lost_nodes=frozenset({"n1"}),
+    )
+    assert (status.phase, status.reason) == (Phase.DEGRADED, "NodeDown")
+
+
+def test_lost_work_that_has_no_other_place_says_both():
+    lost = an_allocation("lost", desired_status="stop")
+    failure = a_failure(dimension_exhausted={"memory": 3})
+    status = looked(
+        a_deployment(), job=a_job(), allocations=(lost,), evaluation=an_evaluation(failure)
+    )
+    assert (status.phase, status.reason) == (Phase.DEGRADED, "NodeDown")
+    assert "node-1" in status.message
+    assert "8000 MB of memory" in status.message
+
+
+@pytest.mark.parametrize(
+    ("rollout", "generation"),
+    [
+        (None, 1),
+        (a_rollout("successful"), 1),
+        (a_rollout("running"), 0),
+        (a_rollout("failed"), 0),
+    ],
+)
+def test_a_generation_was_good_when_it_ran_and_its_rollout_says_so(rollout, generation):
+    status = looked(a_deployment(), job=a_job(), allocations=(an_allocation(),), rollout=rollout)
+    assert (status.ran_generation, status.ready_generation) == (1, generation)
+
+
+def test_a_pin_is_told_and_so_is_its_end():
+    pinned = a_deployment(pin=Pin(1, a_spec(), "Alice"), generation=2)
+    status = looked(pinned, job=a_job(), allocations=(an_allocation(),))
+    assert told(status, "Pinned") == ("True", "RolledBack")
+    assert "by Alice" in status.condition("Pinned").message
+    after = looked(a_deployment(status=status), job=a_job(), allocations=(an_allocation(),))
+    assert told(after, "Pinned") == ("False", "Lifted")
+    assert after.pinned_generation is None
+
+
+@pytest.mark.parametrize(
+    ("minutes", "phase", "reason", "expiring"),
+    [
+        (120, Phase.RUNNING, "Running", None),
+        (30, Phase.RUNNING, "Running", ("True", "ExpiresSoon")),
+        (-1, Phase.SUSPENDED, "Stopping", None),
+    ],
+)
+def test_the_end_of_its_time_is_told_before_and_after(minutes, phase, reason, expiring):
+    ends_at = NOW + timedelta(minutes=minutes)
+    deployment = a_deployment(a_spec(expires_at=ends_at))
+    status = looked(deployment, job=a_job(), allocations=(an_allocation(),))
+    assert (status.phase, status.reason) == (phase, reason)
+    assert status.expires_at == ends_at
+    assert (told(status, "Expiring") if expiring else None) == expiring
+    assert expiring or status.condition("Expiring") is None
+
+
+def test_expired_work_that_has_ended_says_so():
+    deployment = a_deployment(a_spec(expires_at=NOW))
+    status = looked(deployment, job=a_job(stopped=True))
+    assert (status.phase, status.reason) == (Phase.SUSPENDED, "Expired")
+    assert told(status, "Synced") == ("True", "Stopped")
 
 
 def test_a_transition_time_moves_only_when_the_status_does():
