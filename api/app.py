@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
@@ -17,6 +17,8 @@ from fastapi.openapi.utils import get_openapi
 from api import reference
 from api.deployments import Deployments
 from api.edge import Edge
+from api.history import History
+from api.operations import Operations
 from api.problems import Problem, answer_with_problems
 from api.routers import health, v1
 from api.services import Services
@@ -26,6 +28,9 @@ API_TITLE = "AI4EOSC Platform API"
 API_TEXT = (
     "Write down what should run; the platform keeps it running. Errors are RFC 9457 problems."
 )
+
+SOURCE: Final = {"type": "http"}
+"""What records and events say of the way in."""
 
 
 def create_app(
@@ -49,8 +54,10 @@ def create_app(
         store=services.store,
         conf=services.conf,
         preview=services.preview,
-        source={"type": "http"},
+        source=SOURCE,
     )
+    app.state.history = History(services.store, compare=services.compare, source=SOURCE)
+    app.state.operations = Operations(services.store, find_orphans=services.orphans)
     app.add_middleware(Edge, max_body_bytes=services.max_body_bytes, local_only=services.local_only)
     return app
 

@@ -14,6 +14,7 @@ from api.schemas import PlanView
 from specs.faults import AlreadyExists, Fault, InvalidSpec, NotFound, VersionConflict
 from specs.model import SECRET_SET, Deployment, Phase
 from specs.reading import Page
+from specs.revisions import runs_the_same
 from specs.store import SpecStore
 from specs.userconf import UserConf
 from specs.wish import Wish, manifest_of, patched_manifest, wish_of_conf, wish_of_manifest
@@ -153,6 +154,7 @@ class Deployments:
             wish,
             owner=user.owner,
             owner_name=user.name,
+            actor=user.name,
             source=self.source,
             if_version=version,
             must_not_exist=precondition.must_not_exist,
@@ -224,6 +226,7 @@ class Deployments:
             wish,
             owner=user.owner,
             owner_name=user.name,
+            actor=user.name,
             source=self.source,
             idempotency_key=key,
         )
@@ -254,6 +257,7 @@ class Deployments:
             current,
             spec=wish.spec,
             generation=current.generation + 1,
+            pin=current.pin if runs_the_same(current.spec, wish.spec) else None,
             labels=wish.labels,
             annotations=wish.annotations,
         )

@@ -49,6 +49,10 @@ class NotLocal(RequestError):
     """Local authentication serves this machine only."""
 
 
+class ClusterSilent(RequestError):
+    """The cluster, which alone knows, does not answer now."""
+
+
 class NotHealthy(RequestError):
     """The server does not do its work; `faults` say what is wrong."""
 
@@ -59,13 +63,17 @@ class NotHealthy(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What all problems of one kind share. An empty `detail` takes the exception's own words."""
+    """What all problems of one kind share. An empty `detail` takes the exception's own words.
+
+    `retry_after_s` is said in the header where the same request may succeed later.
+    """
 
     status: int
     reason: str
     title: str
     hint: str = ""
     detail: str = ""
+    retry_after_s: int | None = None
 
 
 KINDS: Final[Mapping[type[Exception], Kind]] = {
@@ -78,7 +86,7 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
     NotFound: Kind(
         404,
         "NotFound",
-        "No such deployment",
+        "Not found",
         "List yours with GET /v1/specs or GET /v1/deployments.",
     ),
     Forbidden: Kind(403, "Forbidden", "You may not do this", "Ask your VO's manager for the role."),
@@ -89,10 +97,18 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         412, "VersionConflict", "It moved since you read it", "Read it again, then decide again."
     ),
     StoreUnavailable: Kind(
-        503, "StoreUnavailable", "The store does not answer now", "Nothing was written: try again."
+        503,
+        "StoreUnavailable",
+        "The store does not answer",
+        "Nothing was written; try again in a moment.",
+        retry_after_s=5,
     ),
     StoreFull: Kind(
-        507, "StoreFull", "The store is full", "Nothing was written: tell the operator."
+        507,
+        "StoreFull",
+        "The store has no room left",
+        "Nothing was written; tell the operator.",
+        retry_after_s=60,
     ),
     NotAuthenticated: Kind(
         401,
@@ -112,6 +128,13 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         413, "BodyTooLarge", "The body is too large", "A spec needs a few kilobytes."
     ),
     NotLocal: Kind(403, "NotLocal", "This server serves its own machine only", "Use 127.0.0.1."),
+    ClusterSilent: Kind(
+        503,
+        "ClusterUnavailable",
+        "The cluster does not answer",
+        "Try again in a moment; specs are taken all the same.",
+        retry_after_s=10,
+    ),
     NotHealthy: Kind(503, "NotHealthy", "The server is not well", "See the server's log."),
     RequestValidationError: Kind(
         422, "InvalidParameter", "A parameter breaks a rule", "See /docs.", "see the causes"
@@ -213,6 +236,8 @@ def response_of(error: Exception, *, instance: str, request_id: str) -> Response
     headers = dict(getattr(error, "headers", None) or {})
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if (retry_after_s := _kind(error).retry_after_s) is not None:
+        headers["Retry-After"] = str(retry_after_s)
     body = json.dumps(problem.model_dump(), ensure_ascii=False).encode()
     return Response(body, problem.status, headers, MEDIA_TYPE)
 
@@ -232,7 +257,11 @@ def answer_with_problems(app: FastAPI) -> None:
 def documented(*reasons: int) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI's `responses` for these statuses, for a route's decorator."""
     titles = {kind.status: kind.title for kind in (*HTTP_KINDS.values(), *KINDS.values())}
-    titles |= {422: "The spec or a parameter breaks a rule", 403: "You may not do this"}
+    titles |= {
+        422: "The spec or a parameter breaks a rule",
+        403: "You may not do this",
+        503: "Not now: try again later",
+    }
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {"description": titles.get(status, INTERNAL.title), "content": content}

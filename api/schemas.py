@@ -11,7 +11,7 @@ from specs.model import API_VERSION, KIND, DeploymentSpec, DeploymentStatus, Sho
 LegacyWord = Literal["queued", "starting", "running", "down", "complete", "failed", "error"]
 """The seed's words for where a deployment stands."""
 
-_EXAMPLE_SPEC: Final[dict[str, Any]] = {
+EXAMPLE_SPEC: Final[dict[str, Any]] = {
     "general": {
         "virtual_organization": "vo.ai4eosc.eu",
         "title": "Train A",
@@ -30,10 +30,11 @@ _EXAMPLE_SPEC: Final[dict[str, Any]] = {
         "rclone_password": "",
     },
     "suspend": False,
-    "update": {"policy": "safe"},
+    "restart": 0,
+    "update": {"policy": "safe", "rollbackOnFailure": False},
 }
 
-_EXAMPLE_UID: Final = "0b9f3a52-6c0e-4c83-9f2e-2f1d4f6b7a10"
+EXAMPLE_UID: Final = "0b9f3a52-6c0e-4c83-9f2e-2f1d4f6b7a10"
 _EXAMPLE_ENDPOINTS: Final = {
     "deepaas": "http://192.0.2.10:23143",
     "monitor": "http://192.0.2.10:22365",
@@ -55,7 +56,7 @@ _EXAMPLE_STATUS: Final[dict[str, Any]] = {
         }
     ],
     "nomad": {
-        "jobID": _EXAMPLE_UID,
+        "jobID": EXAMPLE_UID,
         "namespace": "ai4eosc",
         "version": 0,
         "jobModifyIndex": 21,
@@ -95,7 +96,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "metadata": {
         "name": "train-a",
         "vo": "vo.ai4eosc.eu",
-        "uid": _EXAMPLE_UID,
+        "uid": EXAMPLE_UID,
         "owner": {"iss": "local", "sub": "local", "name": "local"},
         "generation": 1,
         "resourceVersion": "7",
@@ -104,7 +105,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
         "annotations": {},
         "source": {"type": "http"},
     },
-    "spec": _EXAMPLE_SPEC,
+    "spec": EXAMPLE_SPEC,
     "status": _EXAMPLE_STATUS,
 }
 
@@ -140,11 +141,28 @@ MANIFEST: Final[dict[str, Any]] = {
                 "general": _GROUP,
                 "hardware": _GROUP,
                 "storage": _GROUP,
-                "suspend": {"type": "boolean"},
+                "suspend": {"type": "boolean", "description": "Stops the job, keeps the spec."},
+                "restart": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "A higher number restarts the running work once.",
+                },
+                "ttl": {
+                    "type": ["string", "null"],
+                    "description": "The work ends so long after the creation: 90m, 12h, 7d.",
+                },
+                "expiresAt": {
+                    "type": ["string", "null"],
+                    "format": "date-time",
+                    "description": "The work ends then; its spec is kept.",
+                },
                 "update": {
                     "type": "object",
                     "additionalProperties": False,
-                    "properties": {"policy": {"type": "string", "enum": ["safe", "queue"]}},
+                    "properties": {
+                        "policy": {"type": "string", "enum": ["safe", "queue"]},
+                        "rollbackOnFailure": {"type": "boolean"},
+                    },
                 },
             },
         },
@@ -152,7 +170,8 @@ MANIFEST: Final[dict[str, Any]] = {
 }
 
 
-def _with_example(example: dict[str, Any]) -> ConfigDict:
+def with_example(example: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a shape whose documentation shows `example`."""
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
@@ -175,6 +194,12 @@ class MetadataView(Shown):
     resource_version: str
     creation_timestamp: datetime
     deletion_timestamp: datetime | None = None
+    deletion_held: str | None = Field(
+        default=None, description="why its source's deletion waits for an operator's yes"
+    )
+    pinned_generation: int | None = Field(
+        default=None, description="the older generation that runs in place of this spec"
+    )
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     source: Mapping[str, str]
@@ -188,10 +213,33 @@ class PlanView(Shown):
     message: str = ""
 
 
+class FieldView(Shown):
+    """One field of the job that is not as it should be; what is absent is not set."""
+
+    path: str = Field(description="such as TaskGroups[usergroup].Count")
+    wanted: Any = None
+    actual: Any = None
+
+
+class ComparisonView(PlanView):
+    """What the next look would do to what runs, and the fields in which the two differ."""
+
+    model_config = with_example(
+        {
+            "effect": "in place",
+            "fits": True,
+            "message": "",
+            "changes": [{"path": "TaskGroups[usergroup].Count", "wanted": 1, "actual": 0}],
+        }
+    )
+
+    changes: Sequence[FieldView] = ()
+
+
 class DeploymentView(Shown):
     """A deployment as the declarative API shows it; `plan` is there on a dry run only."""
 
-    model_config = _with_example(_EXAMPLE)
+    model_config = with_example(_EXAMPLE)
 
     api_version: Literal["ai4papi/v1"] = "ai4papi/v1"
     kind: Literal["Deployment"] = "Deployment"
@@ -211,7 +259,7 @@ class ListMetadata(Shown):
 class DeploymentList(Shown):
     """One page of deployments, newest first."""
 
-    model_config = _with_example(
+    model_config = with_example(
         {"items": [_EXAMPLE], "metadata": {"continue": "", "resourceVersion": "7"}}
     )
 
@@ -222,8 +270,8 @@ class DeploymentList(Shown):
 class StatusView(DeploymentStatus):
     """The small status: what is told, and of which generation of which deployment."""
 
-    model_config = _with_example(
-        {"name": "train-a", "vo": "vo.ai4eosc.eu", "uid": _EXAMPLE_UID, "generation": 1}
+    model_config = with_example(
+        {"name": "train-a", "vo": "vo.ai4eosc.eu", "uid": EXAMPLE_UID, "generation": 1}
         | _EXAMPLE_STATUS
     )
 
@@ -246,9 +294,9 @@ class SeedResources(BaseModel):
 class SeedDeployment(BaseModel):
     """A deployment as the seed shows it; `error_msg` only where something is wrong."""
 
-    model_config = _with_example(
+    model_config = with_example(
         {
-            "job_ID": _EXAMPLE_UID,
+            "job_ID": EXAMPLE_UID,
             "status": "running",
             "owner": "local",
             "title": "Train A",
@@ -277,7 +325,7 @@ class SeedDeployment(BaseModel):
 class Created(BaseModel):
     """The seed's answer to a create."""
 
-    model_config = _with_example({"status": "success", "job_ID": _EXAMPLE_UID})
+    model_config = with_example({"status": "success", "job_ID": EXAMPLE_UID})
 
     status: Literal["success"] = "success"
     job_ID: str  # noqa: N815
@@ -286,7 +334,7 @@ class Created(BaseModel):
 class Done(BaseModel):
     """The seed's answer to a delete."""
 
-    model_config = _with_example({"status": "success"})
+    model_config = with_example({"status": "success"})
 
     status: Literal["success"] = "success"
 
@@ -304,7 +352,7 @@ class FormFieldView(BaseModel):
 class FormView(BaseModel):
     """What a user may set, by group and key."""
 
-    model_config = _with_example(
+    model_config = with_example(
         {
             "general": {"title": {"name": "Deployment title", "value": "", "range": [0, 45]}},
             "hardware": {"gpu_num": {"name": "Number of GPUs", "value": 0, "range": [0, 8]}},
@@ -326,7 +374,7 @@ class FormView(BaseModel):
 class Links(BaseModel):
     """What there is, and where."""
 
-    model_config = _with_example(
+    model_config = with_example(
         {
             "name": "ai4papi",
             "version": "0.1.0",
@@ -346,6 +394,6 @@ class Links(BaseModel):
 class Health(BaseModel):
     """The server does its work."""
 
-    model_config = _with_example({"status": "ok"})
+    model_config = with_example({"status": "ok"})
 
     status: Literal["ok"] = "ok"

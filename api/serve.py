@@ -5,11 +5,15 @@ The wiring of the HTTP face, and the only part of it that knows the reconciler.
 
 import ipaddress
 import os
+import re
+import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 import uvicorn
@@ -17,19 +21,26 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.auth import Authenticator, AuthFault, local_authenticator, local_token, local_token_file
-from api.schemas import PlanView
+from api.operations import OrphanView
+from api.problems import ClusterSilent
+from api.schemas import ComparisonView, FieldView, PlanView
 from api.services import Services
+from reconciler.diff import FieldChange
 from reconciler.errors import ClusterError, JobRejected
-from reconciler.jobs import Verdict
+from reconciler.jobs import JobRef, Verdict
 from reconciler.logs import start_logging
 from reconciler.reasons import why_not_placed
 from reconciler.runtime import Runtime, open_runtime
 from reconciler.settings import Settings, SettingsFault, load_settings
-from specs.model import Deployment
+from specs.faults import NewerStore
+from specs.model import SECRET_SET, Deployment
 from specs.userconf import read_userconf
 
 NO_AUTH_VARIABLE: Final = "DISABLE_AUTHENTICATION_AND_ASSUME_AUTHENTICATED_USER"
 """With it, flaat lets everybody in as anybody."""
+
+CONFIDENTIAL: Final = re.compile(r"pass|secret|token|credential|auth", re.IGNORECASE)
+"""Names of fields whose values no plan shows: `etc/job.nomad` may log in to a registry."""
 
 GRACE_S: Final = 3
 """How long a stopping server waits for long polls before it ends them."""
@@ -70,6 +81,8 @@ def run(
         timeout_graceful_shutdown=GRACE_S,
         log_level="warning",
     )
+    # uvicorn ends by the very signal that stopped it; a stop that was asked for is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _Server(config, lambda url: greet(settings, runtime.cluster.title, url)).run()
 
 
@@ -112,10 +125,13 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         store=runtime.store,
         conf=read_userconf(settings.userconf),
         auth=authenticate,
-        preview=previewer(runtime.preview),
+        preview=previewer(runtime.preview, gpu_model=settings.gpu.model),
+        compare=comparer(runtime.compare, gpu_model=settings.gpu.model),
+        orphans=orphans_of(runtime.orphans),
         faults=runtime.faults,
         ready=runtime.ready,
         cluster_title=runtime.cluster.title,
+        trash_for=timedelta(days=settings.deletions.trash_days),
         max_body_bytes=settings.limits.body_bytes,
         local_only=settings.auth_mode == "local",
     )
@@ -132,25 +148,33 @@ def authenticator(settings: Settings) -> Authenticator:
     return local_authenticator(token=token, vo=settings.auth.VO[0])
 
 
-def previewer(preview: Callable[[Deployment], Verdict]) -> Callable[[Deployment], PlanView]:
+def previewer(
+    preview: Callable[[Deployment], Verdict], *, gpu_model: str
+) -> Callable[[Deployment], PlanView]:
     """Return a preview that answers in words, also while the cluster does not answer."""
 
     def previewed(deployment: Deployment) -> PlanView:
         try:
-            return plan_view(preview(deployment), deployment)
-        except JobRejected as error:
-            return PlanView(effect="refused", fits=False, message=str(error))
-        except ClusterError:
-            return PlanView(effect="unknown", message="the cluster does not answer now")
+            return plan_view(preview(deployment), deployment, gpu_model=gpu_model)
+        except ClusterError as error:
+            return unanswered(error)
 
     return previewed
 
 
-def plan_view(verdict: Verdict, deployment: Deployment) -> PlanView:
+def unanswered(error: ClusterError) -> PlanView:
+    """Return what is said where there is no verdict."""
+    if isinstance(error, JobRejected):
+        return PlanView(effect="refused", fits=False, message=str(error))
+    return PlanView(effect="unknown", message="the cluster does not answer now")
+
+
+def plan_view(verdict: Verdict, deployment: Deployment, *, gpu_model: str) -> PlanView:
     """Return the scheduler's verdict on a deployment in the words of the API."""
     message = ""
     if not verdict.fits:
-        message = why_not_placed(verdict.failures, deployment.spec.hardware).message
+        hardware = deployment.target.hardware
+        message = why_not_placed(verdict.failures, hardware, gpu_model=gpu_model).message
     match verdict.effect:
         case "creates":
             return PlanView(effect="creates", fits=verdict.fits, message=message)
@@ -160,6 +184,55 @@ def plan_view(verdict: Verdict, deployment: Deployment) -> PlanView:
             return PlanView(effect="restarts", fits=verdict.fits, message=message)
         case _:
             return PlanView(effect="unchanged", fits=verdict.fits, message=message)
+
+
+def comparer(
+    compare: Callable[[Deployment], tuple[Verdict, Sequence[FieldChange]]],
+    *,
+    gpu_model: str,
+) -> Callable[[Deployment], ComparisonView]:
+    """Return a comparison that answers in words, also while the cluster does not answer."""
+
+    def compared(deployment: Deployment) -> ComparisonView:
+        try:
+            verdict, changes = compare(deployment)
+        except ClusterError as error:
+            return ComparisonView(**dict(unanswered(error)))
+        plan = plan_view(verdict, deployment, gpu_model=gpu_model)
+        return ComparisonView(**dict(plan), changes=tuple(map(field_view, changes)))
+
+    return compared
+
+
+def field_view(change: FieldChange) -> FieldView:
+    """Return a field that differs, without what an operator's template may keep to itself."""
+    return FieldView(
+        path=change.path,
+        wanted=_masked(change.wanted, change.path),
+        actual=_masked(change.actual, change.path),
+    )
+
+
+def _masked(value: Any, path: str) -> Any:
+    if value is not None and CONFIDENTIAL.search(path):
+        return SECRET_SET
+    if isinstance(value, Mapping):
+        return {key: _masked(inner, key) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(inner, "") for inner in value]
+    return value
+
+
+def orphans_of(find: Callable[[], Sequence[JobRef]]) -> Callable[[], Sequence[OrphanView]]:
+    """Return how to find the orphaned jobs; it raises `ClusterSilent`."""
+
+    def orphans() -> Sequence[OrphanView]:
+        try:
+            return [OrphanView(namespace=ref.namespace, job_id=ref.id) for ref in find()]
+        except ClusterError as error:
+            raise ClusterSilent("the cluster does not answer now") from error
+
+    return orphans
 
 
 def running(runtime: Runtime) -> Callable[[], AbstractContextManager[None]]:
@@ -209,7 +282,7 @@ def _sentences() -> Iterator[None]:
     """Turn what keeps the server from starting into one sentence and exit code 1."""
     try:
         yield
-    except (SettingsFault, AuthFault, StartRefused) as fault:
+    except (SettingsFault, AuthFault, StartRefused, NewerStore) as fault:
         raise SystemExit(f"ai4papi-run: {fault}") from fault
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from api.auth import Authenticator
-from api.schemas import PlanView
+from api.operations import OrphanView
+from api.schemas import ComparisonView, PlanView
 from specs.model import Deployment
 from specs.store import SpecStore
 from specs.userconf import UserConf
@@ -14,17 +16,22 @@ from specs.userconf import UserConf
 class Services:
     """The parts behind the routes.
 
-    `preview` says what applying a record would do now, also while the cluster is down. `faults` is
-    empty while the reconciler does its work, `ready` whether requests can be served. `local_only`
-    refuses requests to an address of another than this machine's loopback.
+    `preview` says what applying a record would do now, `compare` also in which fields what runs
+    differs from it; both answer while the cluster is down. `orphans` are jobs of ours that no
+    record knows; raises `ClusterSilent`. `faults` is empty while the reconciler does its work,
+    `ready` whether requests can be served. `trash_for` is how long a deleted spec is kept.
+    `local_only` refuses requests to an address of another than this machine's loopback.
     """
 
     store: SpecStore
     conf: UserConf
     auth: Authenticator
     preview: Callable[[Deployment], PlanView]
+    compare: Callable[[Deployment], ComparisonView]
+    orphans: Callable[[], Sequence[OrphanView]]
     faults: Callable[[], Sequence[str]]
     ready: Callable[[], bool]
     cluster_title: str
+    trash_for: timedelta
     max_body_bytes: int = 1_000_000
     local_only: bool = False

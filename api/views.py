@@ -29,7 +29,7 @@ LEGACY_WORDS: Final[Mapping[Phase, LegacyWord]] = {
     Phase.FAILED: "failed",
     Phase.COMPLETE: "complete",
     Phase.SUSPENDED: "down",
-    Phase.HELD: "running",  # what ran before goes on running
+    Phase.HELD: "queued",
     Phase.DELETING: "down",
 }
 
@@ -50,6 +50,8 @@ def deployment_view(deployment: Deployment, plan: PlanView | None = None) -> Dep
             resource_version=str(d.resource_version),
             creation_timestamp=d.created_at,
             deletion_timestamp=d.deletion_requested_at,
+            deletion_held=d.deletion_held or None,
+            pinned_generation=d.pin.generation if d.pin else None,
             labels=d.labels,
             annotations=d.annotations,
             source=d.source,
@@ -112,6 +114,8 @@ def legacy_word(deployment: Deployment) -> LegacyWord:
     """Return the seed's word for where a deployment stands."""
     if _is_true(deployment, "Stalled") and not deployment.being_deleted:
         return "error"
+    if deployment.status.phase is Phase.HELD and _runs(deployment):
+        return "running"  # what ran before goes on running
     return LEGACY_WORDS[deployment.status.phase]
 
 
@@ -130,6 +134,15 @@ def is_settled(deployment: Deployment) -> bool:
 
 def _is_told(deployment: Deployment) -> bool:
     return deployment.status.observed_generation >= deployment.generation
+
+
+def is_looked_at(deployment: Deployment) -> bool:
+    """Whether the reconciler has looked since somebody last asked it to."""
+    return deployment.status.observed_at is not None
+
+
+def _runs(deployment: Deployment) -> bool:
+    return any(a.client_status == "running" for a in deployment.status.nomad.allocations)
 
 
 def _is_true(deployment: Deployment, kind: str) -> bool:

@@ -1,28 +1,35 @@
 """The verbs of `ai4papi` and their options; each verb imports its work when it is run."""
 
-import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from api.cli import lifecycle
 from api.cli.choices import Format, Goal
-from api.cli.failures import Code, CommandFailed
-from api.cli.texts import is_name, seconds_of
-
-if TYPE_CHECKING:
-    from api.cli.client import Client
+from api.cli.options import (
+    TEN_MINUTES_S,
+    Name,
+    Server,
+    Timeout,
+    TokenFile,
+    Vo,
+    Wait,
+    Yes,
+    ask,
+    checked_name,
+    client_of,
+    told,
+)
 
 app = typer.Typer(
     name="ai4papi",
     help="Declare AI deployments, and have them kept running on Nomad.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 4 not found, 5 not logged in or forbidden,"
-    " 6 conflict, 7 quota or policy, 8 ended in a bad state, 124 time-out, 130 interrupted."
+    " 6 conflict, 7 quota or policy (a change that is held, too), 8 ended in a bad state,"
+    " 124 time-out, 130 interrupted."
     " Server and token: --server and --token-file, else AI4PAPI_SERVER and AI4PAPI_TOKEN, else the"
     " server of this machine and its var/token.",
     add_completion=False,
@@ -31,37 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _name(text: str | None) -> str | None:
-    if text is not None and not is_name(text):
-        raise typer.BadParameter(f"{text!r} is no name: 1 to 63 of a-z, 0-9 and -")
-    return text
-
-
-def _seconds(text: str | float) -> float:
-    try:
-        return seconds_of(str(text))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-Name = Annotated[str, typer.Argument(help="The deployment's name.", callback=_name)]
-Server = Annotated[
-    str | None, typer.Option(metavar="URL", help="The server's address, or AI4PAPI_SERVER.")
-]
-TokenFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Holds the token, or AI4PAPI_TOKEN does.")
-]
-Vo = Annotated[str | None, typer.Option(help="The VO, where the name is taken in several.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait, and show what happens.")]
-Timeout = Annotated[
-    float,
-    typer.Option(
-        parser=_seconds, metavar="DURATION", show_default="10m", help="How long: 90s, 10m, 2h."
-    ),
-]
-TEN_MINUTES_S = 600.0
 
 
 @app.command("apply")
@@ -81,11 +57,11 @@ def apply_verb(
     """Make deployments what the manifests in FILE say."""
     if wait and dry_run:
         raise typer.BadParameter("--wait has nothing to wait for with --dry-run")
-    with _told():
+    with told():
         from api.cli.apply import apply_file, wait_for_all  # noqa: PLC0415
 
         until = time.monotonic() + timeout
-        client = _client(server, token_file)
+        client = client_of(server, token_file)
         applied, failures = apply_file(client, file, dry_run=dry_run)
         if wait:
             failures += wait_for_all(client, applied, until=until)
@@ -96,7 +72,8 @@ def apply_verb(
 @app.command("get")
 def get_verb(
     name: Annotated[
-        str | None, typer.Argument(help="One deployment; without, all of yours.", callback=_name)
+        str | None,
+        typer.Argument(help="One deployment; without, all of yours.", callback=checked_name),
     ] = None,
     *,
     output: Annotated[Format, typer.Option("-o", "--output", help="What to print.")] = Format.TABLE,
@@ -105,10 +82,10 @@ def get_verb(
     token_file: TokenFile = None,
 ) -> None:
     """Show deployments, where they stand and why."""
-    with _told():
+    with told():
         from api.cli.show import shown  # noqa: PLC0415
 
-        client = _client(server, token_file)
+        client = client_of(server, token_file)
         alone = name is not None
         views = [client.get(name, vo=vo)] if name is not None else list(client.list(vo=vo))
         if views or output in {Format.JSON, Format.YAML}:
@@ -128,10 +105,10 @@ def wait_verb(
     token_file: TokenFile = None,
 ) -> None:
     """Wait until a deployment is ready, or gone."""
-    with _told():
+    with told():
         from api.cli.waiting import wait_for  # noqa: PLC0415
 
-        wait_for(_client(server, token_file), name, goal, timeout_s=timeout, vo=vo)
+        wait_for(client_of(server, token_file), name, goal, timeout_s=timeout, vo=vo)
 
 
 @app.command("delete")
@@ -140,18 +117,18 @@ def delete_verb(
     *,
     wait: Wait = False,
     timeout: Timeout = TEN_MINUTES_S,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing.")] = False,
+    yes: Yes = False,
     vo: Vo = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
     """End a deployment: its job, then its record."""
-    with _told():
+    with told():
         from api.cli.waiting import wait_for  # noqa: PLC0415
 
-        client = _client(server, token_file)
+        client = client_of(server, token_file)
         if not yes:
-            _ask(
+            ask(
                 f"Delete deployment {name} and stop its work?",
                 next_command=f"ai4papi delete {name} -y",
             )
@@ -160,6 +137,9 @@ def delete_verb(
         if wait:
             uid = metadata["uid"]
             wait_for(client, name, Goal.DELETED, timeout_s=timeout, vo=metadata["vo"], uid=uid)
+
+
+app.add_typer(lifecycle.verbs)
 
 
 @app.command("run")
@@ -192,33 +172,3 @@ def simulate_verb(
     from reconciler.cluster.simulator.__main__ import main  # noqa: PLC0415
 
     raise typer.Exit(main(["--host", host, "--port", str(port)]))
-
-
-def _client(server: str | None, token_file: Path | None) -> "Client":
-    from api.cli.access import find_access  # noqa: PLC0415
-    from api.cli.client import Client  # noqa: PLC0415
-
-    return Client(find_access(server, token_file, environ=os.environ))
-
-
-def _ask(question: str, *, next_command: str) -> None:
-    if not sys.stdin.isatty():
-        raise CommandFailed(
-            Code.USAGE, "there is nobody to ask whether to go on", next_command=next_command
-        )
-    typer.echo(f"{question} [y/N] ", nl=False, err=True)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise CommandFailed(Code.FAILED, "nothing was changed")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn a failure into its lines on standard error and its exit code."""
-    try:
-        yield
-    except CommandFailed as failure:
-        typer.echo("\n".join(failure.lines()), err=True)
-        raise typer.Exit(failure.code) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted: what was sent goes on without you", err=True)
-        raise typer.Exit(Code.INTERRUPTED) from None

@@ -18,3 +18,12 @@ class Format(StrEnum):
     JSON = "json"
     YAML = "yaml"
     NAME = "name"
+
+
+class ListFormat(StrEnum):
+    """How the other lists print."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"

@@ -8,7 +8,7 @@ would read the token.
 import http.client
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -59,6 +59,45 @@ class Client:
     def delete(self, name: str, *, vo: str | None = None) -> Any:
         """Ask for the end of the deployment `name`; return its record."""
         return self.ask("DELETE", _path(name), query={"vo": vo}).body
+
+    def patch(self, name: str, patch: object, *, vo: str | None = None) -> Any:
+        """Change parts of the deployment `name` (RFC 7396); return its record."""
+        return self.ask("PATCH", _path(name), query={"vo": vo}, body=patch).body
+
+    def events(self, name: str | None, *, vo: str | None = None) -> Iterator[Any]:
+        """Yield what happened to one deployment, None: to all, oldest first, page by page."""
+        path = "/v1/events" if name is None else _path(name) + "/events"
+        after: str | None = None
+        while after != "":
+            page = self.ask("GET", path, query={"vo": vo, "after": after}).body
+            yield from page["items"]
+            after = page["metadata"]["continue"]
+
+    def history(self, name: str, *, vo: str | None = None) -> Sequence[Any]:
+        """Return the revisions of the deployment `name`, newest first."""
+        revisions: Sequence[Any] = self._about(name, "history", vo=vo)["items"]
+        return revisions
+
+    def rollback(self, name: str, generation: int, *, vo: str | None = None) -> Any:
+        """Run an older generation of the deployment `name`; return its record."""
+        path, body = _path(name) + "/rollback", {"generation": generation}
+        return self.ask("POST", path, query={"vo": vo}, body=body).body
+
+    def undelete(self, name: str, *, vo: str | None = None) -> Any:
+        """Take the deletion of `name` back; return its record."""
+        return self.ask("POST", _path(name) + "/undelete", query={"vo": vo}).body
+
+    def trash(self) -> Sequence[Any]:
+        """Return the caller's deleted deployments, the latest first."""
+        deleted: Sequence[Any] = self.ask("GET", "/v1/trash", query={}).body["items"]
+        return deleted
+
+    def plan(self, name: str, *, vo: str | None = None) -> Any:
+        """Return how what runs differs from what should, and what would be done about it."""
+        return self._about(name, "plan", vo=vo)
+
+    def _about(self, name: str, part: str, *, vo: str | None) -> Any:
+        return self.ask("GET", f"{_path(name)}/{part}", query={"vo": vo}).body
 
     def status(
         self, name: str, *, vo: str | None, goal: str, etag: str | None, wait_s: int

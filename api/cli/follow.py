@@ -47,7 +47,8 @@ def sight_of(status: Mapping[str, Any]) -> Sight:
 def ending_of(status: Mapping[str, Any], goal: Goal, *, may_rest: bool = False) -> Ending | None:
     """Return how the waiting ends at this status, None where it goes on.
 
-    `may_rest`: the wish itself says that nothing shall run.
+    `may_rest`: the wish itself says that nothing shall run. A change that is held ends it: it may
+    be held for days, and the person who waits can decide otherwise.
     """
     if goal is Goal.DELETED:
         return None
@@ -60,6 +61,8 @@ def ending_of(status: Mapping[str, Any], goal: Goal, *, may_rest: bool = False) 
         return Ending(Code.DONE, f"is {phase}", status)
     if may_rest and phase == "Suspended":
         return Ending(Code.DONE, "is Suspended", status)
+    if phase == "Held":
+        return Ending(Code.POLICY, f"is held: {message}", status)
     if phase in {"Failed", "Complete", "Suspended"} or _holds(status, "Stalled"):
         return Ending(Code.ENDED_BADLY, f"ended as {phase}: {message}", status)
     return None

@@ -10,7 +10,7 @@ from api.cli.follow import sight_of
 from api.cli.texts import duration, printable, printable_json
 
 View: TypeAlias = Mapping[str, Any]
-"""A deployment as the API answers it."""
+"""A deployment, or an item of another list, as the API answers it."""
 
 
 def shown(views: Sequence[View], form: Format, *, alone: bool, now: datetime) -> str:
@@ -18,15 +18,15 @@ def shown(views: Sequence[View], form: Format, *, alone: bool, now: datetime) ->
     whole: object = views[0] if alone else {"items": list(views)}
     match form:
         case Format.JSON:
-            return printable_json(json.dumps(whole, ensure_ascii=False, indent=2))
+            return json_text(whole)
         case Format.YAML:
-            return _yaml(whole)
+            return yaml_text(whole)
         case Format.NAME:
             return "\n".join(view["metadata"]["name"] for view in views)
         case Format.WIDE:
-            return table(views, WIDE, now=now)
+            return _with_hint(table(views, WIDE, now=now), views[0], alone=alone)
         case Format.TABLE:
-            return table(views, PLAIN, now=now)
+            return _with_hint(table(views, PLAIN, now=now), views[0], alone=alone)
 
 
 def table(views: Sequence[View], columns: Sequence["Column"], *, now: datetime) -> str:
@@ -111,7 +111,22 @@ WIDE: Final[Sequence[Column]] = (
 )
 
 
-def _yaml(whole: object) -> str:
+def _with_hint(text: str, view: View, *, alone: bool) -> str:
+    hint = view["status"].get("hint") if alone else ""
+    return f"{text}\nhint: {printable(hint)}" if hint else text
+
+
+def json_text(whole: object) -> str:
+    """Return an answer of the API as JSON that no terminal stumbles over."""
+    return printable_json(json.dumps(whole, ensure_ascii=False, indent=2))
+
+
+def yaml_text(whole: object) -> str:
+    """Return an answer of the API as YAML that no terminal stumbles over."""
     import yaml  # noqa: PLC0415 - a fifth of what the whole command may cost
 
-    return yaml.safe_dump(whole, allow_unicode=True, sort_keys=False).rstrip("\n")
+    text = yaml.safe_dump(whole, allow_unicode=True, sort_keys=False)
+    if printable(text.replace("\n", "")) != text.replace("\n", ""):
+        # YAML takes a turned writing direction for a letter like any other.
+        text = yaml.safe_dump(whole, allow_unicode=False, sort_keys=False)
+    return text.rstrip("\n")

@@ -23,7 +23,7 @@ def wait_for(
 ) -> None:
     """Wait and print what happens, at the end the endpoints.
 
-    Raises: CommandFailed with ENDED_BADLY or TIMED_OUT, or as the first look does.
+    Raises: CommandFailed with ENDED_BADLY, POLICY (held) or TIMED_OUT, or as the first look does.
     """
 
     def look(etag: str | None, wait_s: int) -> Answer:
@@ -42,6 +42,7 @@ def _failure(name: str, goal: Goal, ending: Ending) -> CommandFailed:
     if ending.code is Code.TIMED_OUT:
         hint, again = "It goes on without you.", f"ai4papi wait {name} --for {goal} --timeout 1h"
     else:
-        hint, again = "", f"ai4papi get {name} -o yaml"
+        hint = str((ending.status or {}).get("hint", ""))
+        again = f"ai4papi get {name} -o yaml"
     message = f"deployment {name} {ending.words}"
     return CommandFailed(ending.code, message, hint=hint, next_command=again)

@@ -24,6 +24,7 @@ def read_root(request: Request) -> Links:
 def read_v1(request: Request) -> Links:
     """Say what version 1 offers."""
     paths = {"specs": "/v1/specs", "deployments": "/v1/deployments"}
+    paths |= {"events": "/v1/events", "trash": "/v1/trash"}
     return _links(request, paths | {"conf": "/v1/info/conf/{module_name}"})
 
 

@@ -12,11 +12,14 @@ from pydantic import BaseModel
 
 from api.auth import User, bearer_token
 from api.deployments import Deployments, Precondition
+from api.history import History
 from api.json_text import read_json
+from api.operations import Operations
 from api.problems import UnsupportedMedia
 from api.services import Services
 from api.waiting import Changes
 from specs.faults import Fault, InvalidSpec
+from specs.model import Deployment
 
 MAX_NAME: Final = 253
 
@@ -36,6 +39,16 @@ def services_of(request: Request) -> Services:
 def deployments_of(request: Request) -> Deployments:
     """Return the use cases."""
     return cast("Deployments", request.app.state.deployments)
+
+
+def history_of(request: Request) -> History:
+    """Return the use cases of the past and the present."""
+    return cast("History", request.app.state.history)
+
+
+def operations_of(request: Request) -> Operations:
+    """Return the operators' use cases."""
+    return cast("Operations", request.app.state.operations)
 
 
 def changes_of(request: Request) -> Changes:
@@ -105,6 +118,11 @@ def precondition(if_match: str | None, if_none_match: str | None) -> Preconditio
     return Precondition(versions or frozenset({-1}), must_not_exist=must_not_exist)
 
 
+def etag_of(deployment: Deployment) -> str:
+    """Return the strong ETag of a record as it is now."""
+    return f'"{deployment.resource_version}"'
+
+
 def is_unchanged(etag: str, if_none_match: str | None) -> bool:
     """Whether the caller already has what `etag` names (RFC 9110: a weak comparison)."""
     if if_none_match is None:
@@ -130,6 +148,12 @@ def answer(view: BaseModel, status: int = 200, headers: dict[str, str] | None = 
     """Return a view as JSON without its absent fields, straight from pydantic."""
     body = view.model_dump_json(by_alias=True, exclude_none=True)
     return Response(body, status, headers, "application/json")
+
+
+def takes(media_type: str, schema: dict[str, Any], example: object) -> dict[str, Any]:
+    """Return OpenAPI's words for a body that a route reads by itself."""
+    content = {media_type: {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 Caller = Annotated[User, Depends(_user)]

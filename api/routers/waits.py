@@ -6,9 +6,17 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+WAIT_PATTERN: Final = "^([0-9]|[1-5][0-9]|60)s$"
+"""A whole number of seconds; the longest is below what proxies cut off."""
+
+
+def seconds_of(wait: str) -> float:
+    """Return the seconds of a text that matches `WAIT_PATTERN`."""
+    return float(wait.removesuffix("s"))
+
 
 class StatusQuery(BaseModel):
-    """What may stand in the query of a status. The longest wait is below what proxies cut off."""
+    """What may stand in the query of a status."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,7 +27,7 @@ class StatusQuery(BaseModel):
     )
     wait: str = Field(
         default="0s",
-        pattern=r"^([0-9]|[1-5][0-9]|60)s$",
+        pattern=WAIT_PATTERN,
         description="Wait at most so long, up to 60s, for a change since If-None-Match or for what"
         " `for` names, whichever comes first.",
         examples=["30s"],
@@ -33,7 +41,7 @@ class StatusQuery(BaseModel):
     @property
     def wait_s(self) -> float:
         """How long to wait, in seconds."""
-        return float(self.wait.removesuffix("s"))
+        return seconds_of(self.wait)
 
 
 NO_QUERY: Final = StatusQuery()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import pytest
 import uvicorn
 import yaml
 from fastapi import FastAPI
+from typer.testing import CliRunner, Result
 
 from api.app import create_app
 from api.auth import NotAuthenticated, User
-from api.schemas import PlanView
+from api.cli.app import app as command_line
+from api.schemas import ComparisonView, PlanView
 from api.services import Services
 from specs.model import Condition, Deployment, DeploymentStatus, Owner, Phase
 from specs.store import SpecStore
@@ -72,9 +75,9 @@ class Server:
     told: dict[str, Any] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def caller(self, *, several_vos: bool = False) -> Caller:
+    def caller(self, *, several_vos: bool = False, operator: bool = False) -> Caller:
         """Return a user that no other test knows."""
-        kind = "several" if several_vos else "one"
+        kind = "several" if several_vos else "operator" if operator else "one"
         return Caller(self.client, f"user-{kind}-{next(self._numbers)}")
 
     def tell(self, uid: str, phase: Phase, *, ready: bool = False, **status: Any) -> None:
@@ -98,6 +101,23 @@ class Server:
         )
         assert self.store.put_status(uid, written, applied=None, seen_index=1)
 
+    @contextmanager
+    def meanwhile(self, *steps: Callable[[], Any]) -> Iterator[None]:
+        """Take each step as soon as somebody waits for a change."""
+
+        def take() -> None:
+            for step in steps:
+                assert self.app.state.changes._wanted.wait(WAIT_S)
+                step()
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+
     def finish_deletion(self, uid: str) -> None:
         deployment = self.store.get(uid)
         assert deployment is not None
@@ -109,7 +129,7 @@ def known(token: str) -> User:
     if not token.startswith("user-"):
         raise NotAuthenticated("the token is nobody's")
     vos = VOS if "several" in token else VOS[:1]
-    return User(Owner("https://op", token), name=token, vos=vos)
+    return User(Owner("https://op", token), name=token, vos=vos, operator="operator" in token)
 
 
 @contextmanager
@@ -157,7 +177,13 @@ def open_store(tmp_path) -> Iterator[SpecStore]:
 def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
     store = SpecStore(f"sqlite:///{tmp_path_factory.mktemp('api') / 'specs.db'}")
     store.migrate()
-    told: dict[str, Any] = {"faults": (), "ready": True, "plan": PlanView(effect="creates")}
+    told: dict[str, Any] = {
+        "faults": (),
+        "ready": True,
+        "plan": PlanView(effect="creates"),
+        "comparison": ComparisonView(effect="unchanged", fits=True),
+        "orphans": (),
+    }
 
     def previewed(deployment: Deployment) -> PlanView:
         told["previewed"] = deployment
@@ -168,9 +194,12 @@ def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
         conf=etc_conf,
         auth=known,
         preview=previewed,
+        compare=lambda _: told["comparison"],
+        orphans=lambda: told["orphans"],
         faults=lambda: told["faults"],
         ready=lambda: told["ready"],
         cluster_title="Nomad 2.0.5 at http://10.0.0.1:4646",
+        trash_for=timedelta(days=7),
         max_body_bytes=MAX_BODY_BYTES,
     )
     app = create_app(services)
@@ -196,6 +225,32 @@ def me(server: Server) -> Caller:
 @pytest.fixture
 def someone_else(server: Server) -> Caller:
     return server.caller()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in an empty folder, with nothing of ours in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("AI4PAPI_SERVER", "AI4PAPI_TOKEN", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def environ(server: Server, me: Caller) -> dict[str, str]:
+    return {"AI4PAPI_SERVER": server.url, "AI4PAPI_TOKEN": me.token}
+
+
+@pytest.fixture
+def cli(environ: dict[str, str], me: Caller, elsewhere: None) -> Callable[..., Result]:
+    """Run one command line as `me`; whatever it says, it never says the token."""
+
+    def run(*arguments: str, stdin: str | None = None, env: Mapping[str, str] = {}) -> Result:
+        result = CliRunner().invoke(command_line, arguments, input=stdin, env={**environ, **env})
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        assert me.token not in result.stderr
+        return result
+
+    return run
 
 
 @pytest.fixture

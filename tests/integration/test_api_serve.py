@@ -12,10 +12,19 @@ import pytest
 
 from api import serve
 from api.auth import LOCAL_OWNER, NotAuthenticated
-from api.schemas import PlanView
+from api.problems import ClusterSilent
+from api.schemas import ComparisonView, PlanView
+from reconciler.diff import FieldChange
+from reconciler.drift import NO_JOB, STOPPED
 from reconciler.errors import ClusterForbidden, ClusterUnavailable, JobRejected
-from reconciler.jobs import PlacementFailure, Verdict
+from reconciler.jobs import JobRef, PlacementFailure, Verdict
+from reconciler.render import render
+from reconciler.runtime import open_runtime
 from reconciler.settings import load_settings
+from specs.faults import NewerStore
+from specs.model import SECRET_SET
+from specs.wish import Wish
+from tests.builders import ALICE, VO, a_spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -153,8 +162,64 @@ def test_a_verdict_is_told_in_words(told, plan):
         return told
 
     hardware = SimpleNamespace(ram=8000, cpu_num=1, disk=1, gpu_num=0, gpu_type="")
-    deployment = SimpleNamespace(spec=SimpleNamespace(hardware=hardware))
-    assert serve.previewer(preview)(deployment) == plan
+    deployment = SimpleNamespace(target=SimpleNamespace(hardware=hardware))
+    assert serve.previewer(preview, gpu_model="affinity")(deployment) == plan
+    compared = serve.comparer(lambda d: (preview(d), ()), gpu_model="affinity")(deployment)
+    assert compared == ComparisonView(**dict(plan))
+
+
+def test_a_comparison_shows_fields_but_nothing_confidential():
+    changes = (
+        FieldChange("TaskGroups[usergroup].Count", 1, 0),
+        FieldChange("TaskGroups[usergroup].Tasks[main].Config.auth.password", "s3cret", None),
+        FieldChange("Tasks", ["main"], ["main", {"Env": {"API_TOKEN": "s3cret", "A": "b"}}]),
+    )
+    compared = serve.comparer(lambda _: (Verdict("in place", 7), changes), gpu_model="affinity")
+    shown = [(c.wanted, c.actual) for c in compared(SimpleNamespace()).changes]
+    assert shown == [
+        (1, 0),
+        (SECRET_SET, None),
+        (["main"], ["main", {"Env": {"API_TOKEN": SECRET_SET, "A": "b"}}]),
+    ]
+
+
+def test_a_comparison_finds_what_is_missing_edited_or_stopped(environ):
+    runtime = open_runtime(load_settings(environ))
+    try:
+        wish = Wish(vo=VO, name="train-a", spec=a_spec())
+        record, _ = runtime.store.create(wish, owner=ALICE, owner_name="Alice", source={})
+        verdict, changes = runtime.compare(record)
+        assert (verdict.effect, changes) == ("creates", (NO_JOB,))
+        job = render(record, runtime.template(), runtime.reconciler.site).job
+        runtime.cluster.register_job({**job, "Datacenters": ["x"]}, if_index=0)
+        _, changes = runtime.compare(record)
+        assert changes == (FieldChange("Datacenters[0]", "*", "x"),)
+        runtime.cluster.stop_job(JobRef(job["Namespace"], job["ID"]))
+        _, changes = runtime.compare(record)
+        assert STOPPED in changes
+    finally:
+        runtime.stop()
+
+
+def test_a_store_of_a_newer_program_is_refused_with_a_sentence(set_environ):
+    def newer(_):
+        raise NewerStore("the tables are of version 9")
+
+    set_environ.setattr(serve, "open_runtime", newer)
+    for start in (serve.run, serve.open_app):
+        with pytest.raises(SystemExit, match="version 9"):
+            start()
+
+
+def test_orphans_that_can_not_be_found_now_are_said_to_be_so():
+    def down():
+        raise ClusterUnavailable("http://10.0.0.1 timed out")
+
+    with pytest.raises(ClusterSilent) as silent:
+        serve.orphans_of(down)()
+    assert "10.0.0.1" not in str(silent.value)
+    (orphan,) = serve.orphans_of(lambda: [JobRef("ai4eosc", "u-1")])()
+    assert (orphan.namespace, orphan.job_id) == ("ai4eosc", "u-1")
 
 
 def test_the_server_starts_serves_and_stops(environ, tmp_path):
@@ -179,8 +244,16 @@ def test_the_server_starts_serves_and_stops(environ, tmp_path):
                 ready = me.get(f"{status}Ready", timeout=40).json()
                 assert ready["phase"] == "Running"
                 assert set(ready["endpoints"]) >= {"deepaas"}
+                plan = me.get("/v1/specs/train-a/plan").json()
+                assert plan == {"effect": "unchanged", "fits": True, "message": "", "changes": []}
+                looked = me.post("/v1/specs/train-a/reconcile?wait=30s", timeout=40)
+                assert looked.json()["observedAt"] >= ready["observedAt"]
+                assert me.get("/v1/orphans").json() == {"items": []}
                 assert me.delete("/v1/specs/train-a").status_code == 202
                 assert me.get(f"{status}Deleted", timeout=40).status_code == 404
+                back = me.post("/v1/specs/train-a/undelete")
+                assert back.json()["spec"]["hardware"]["gpu_num"] == 1
+                assert me.get(f"{status}Ready", timeout=40).json()["phase"] == "Running"
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(30) == 128 + signal.SIGINT

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from api.cli.app import app
 from api.views import PlanView
@@ -28,53 +28,12 @@ READY: Mapping[str, Any] = {"phase": Phase.RUNNING, "ready": True}
 ENDPOINTS = {"deepaas": "http://192.0.2.1:5000", "lab": "http://192.0.2.1:8888"}
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("AI4PAPI_SERVER", "AI4PAPI_TOKEN", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def environ(server, me) -> dict[str, str]:
-    return {"AI4PAPI_SERVER": server.url, "AI4PAPI_TOKEN": me.token}
-
-
-@pytest.fixture
-def cli(environ, me) -> Callable[..., Result]:
-    """Run one command line as `me`; whatever it says, it never says the token."""
-
-    def run(*arguments: str, stdin: str | None = None, env: Mapping[str, str] = {}) -> Result:
-        result = CliRunner().invoke(app, arguments, input=stdin, env={**environ, **env})
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-        assert me.token not in result.stderr
-        return result
-
-    return run
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def file_of(*manifests: object) -> str:
     Path("train.yaml").write_text(yaml.safe_dump_all(manifests))
     return "train.yaml"
-
-
-@contextmanager
-def meanwhile(server, *steps: Callable[[], Any]) -> Iterator[None]:
-    """Take each step as soon as somebody waits for a change."""
-
-    def take() -> None:
-        changes = server.app.state.changes
-        for step in steps:
-            assert changes._wanted.wait(WAIT_S)
-            step()
-
-    thread = threading.Thread(target=take)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join(WAIT_S)
-        assert not thread.is_alive()
 
 
 def uid_of(me, name: str = "train-a") -> str:
@@ -155,7 +114,7 @@ def test_apply_waits_with_one_line_per_change_and_shows_the_endpoints(cli, me, s
         lambda: server.tell(uid_of(me), Phase.QUEUED, message="no room"),
         lambda: server.tell(uid_of(me), **READY, message="on n1", endpoints=ENDPOINTS),
     ]
-    with meanwhile(server, *steps):
+    with server.meanwhile(*steps):
         result = cli("apply", "-f", file_of(manifest()), "--wait", "--timeout", "20s")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines()[0] == "deployment train-a created"
@@ -169,7 +128,7 @@ def test_apply_waits_with_one_line_per_change_and_shows_the_endpoints(cli, me, s
 
 
 def test_a_suspended_wish_is_done_when_it_rests(cli, me, server, manifest):
-    with meanwhile(server, lambda: server.tell(uid_of(me), Phase.SUSPENDED)):
+    with server.meanwhile(lambda: server.tell(uid_of(me), Phase.SUSPENDED)):
         result = cli("apply", "-f", file_of(manifest(suspend=True)), "--wait")
     assert result.exit_code == 0
     assert result.stdout.endswith("deployment train-a is Suspended\n")
@@ -180,7 +139,7 @@ def test_a_deployment_that_fails_ends_with_8_and_its_last_words(cli, me, server,
     me.post("/v1/specs", json=manifest())
     fail = lambda: server.tell(uid_of(me), Phase.FAILED, message="image not found")  # noqa: E731
     wait = {"apply": ["-f", file_of(manifest()), "--wait"], "wait": ["train-a", "--for", "Ready"]}
-    with meanwhile(server, fail):
+    with server.meanwhile(fail):
         result = cli(command, *wait[command], "--timeout", "20s")
     assert result.exit_code == 8
     assert result.stderr == (
@@ -229,7 +188,7 @@ def test_a_wait_that_takes_too_long_ends_with_124_and_the_reason(cli, me, server
 
 def test_delete_marks_and_waits_until_the_record_is_gone(cli, me, server, manifest):
     me.post("/v1/specs", json=manifest())
-    with meanwhile(server, lambda: server.finish_deletion(uid_of(me))):
+    with server.meanwhile(lambda: server.finish_deletion(uid_of(me))):
         result = cli("delete", "train-a", "-y", "--wait")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -505,7 +464,7 @@ def test_a_terminal_shows_the_time_as_it_passes_in_colour_unless_told_not_to(
     if no_color:
         environ["NO_COLOR"] = "1"
     tell = lambda: server.tell(uid_of(me), **READY, message="on n1", endpoints=ENDPOINTS)  # noqa: E731
-    with meanwhile(server, tell):
+    with server.meanwhile(tell):
         code, seen = on_a_terminal(environ, "wait", "train-a", "--for", "Ready")
     assert code == 0
     assert "deployment train-a is Running" in seen

@@ -41,7 +41,8 @@ STALLED = [{"type": "Stalled", "status": "True"}]
         (status("Running", ready=True, generation=2), None),
         (status("Failed", generation=2), None),
         (status("Queued"), None),
-        (status("Held"), None),
+        (status("Held"), Code.POLICY),
+        (status("Held", generation=2), None),
         (status("Degraded"), None),
     ],
 )

@@ -75,6 +75,15 @@ def test_the_wide_table_says_where_and_what_too() -> None:
     ]
 
 
+def test_what_to_do_next_stands_under_the_one_that_was_named() -> None:
+    held = view()
+    held["status"]["hint"] = "wait, or set update.policy: queue\x1b"
+    text = shown([held], Format.TABLE, alone=True, now=NOW)
+    assert text.splitlines()[2:] == ["hint: wait, or set update.policy: queue\\x1b"]
+    assert "hint:" not in shown([held], Format.TABLE, alone=False, now=NOW)
+    assert "hint:" not in shown([view()], Format.WIDE, alone=True, now=NOW)
+
+
 def test_a_deployment_that_is_to_go_is_shown_so() -> None:
     going = view(deletionTimestamp="2026-11-24T09:59:00Z")
     assert "Deleting" in shown([going], Format.TABLE, alone=True, now=NOW)

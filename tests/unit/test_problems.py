@@ -15,6 +15,7 @@ from api.problems import (
     KINDS,
     SHOWN_CAUSES,
     BodyTooLarge,
+    ClusterSilent,
     NotHealthy,
     NotLocal,
     RequestError,
@@ -24,7 +25,16 @@ from api.problems import (
     response_of,
 )
 from specs import faults
-from specs.faults import AlreadyExists, Fault, Forbidden, InvalidSpec, NotFound, VersionConflict
+from specs.faults import (
+    AlreadyExists,
+    Fault,
+    Forbidden,
+    InvalidSpec,
+    NotFound,
+    StoreFull,
+    StoreUnavailable,
+    VersionConflict,
+)
 
 FAULT = Fault("/spec/hardware/ram", "OutOfRange", "-5 is too little", "256 to 1000000")
 
@@ -41,6 +51,9 @@ def problem(error):
         (Forbidden("no"), 403, "Forbidden"),
         (AlreadyExists("taken"), 409, "AlreadyExists"),
         (VersionConflict("moved"), 412, "VersionConflict"),
+        (StoreUnavailable("locked"), 503, "StoreUnavailable"),
+        (StoreFull("no room"), 507, "StoreFull"),
+        (ClusterSilent("no answer"), 503, "ClusterUnavailable"),
         (NotAuthenticated("who"), 401, "NotAuthenticated"),
         (UnreadableJson("bad"), 400, "UnreadableBody"),
         (UnsupportedMedia("yaml"), 415, "UnsupportedMediaType"),
@@ -127,3 +140,16 @@ def test_documented_statuses_name_their_schema():
         assert answer["description"]
         schema = answer["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnavailable("locked"), StoreFull("no room"), ClusterSilent()]
+)
+def test_what_may_pass_says_when_to_try_again(error):
+    response = response_of(error, instance="/v1/specs/a", request_id="r1")
+    assert int(response.headers["retry-after"]) > 0
+
+
+def test_what_stays_refused_names_no_time():
+    response = response_of(NotFound("none"), instance="/v1/specs/a", request_id="r1")
+    assert "retry-after" not in response.headers

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import BaseModel
 
-from api import schemas
+from api import operations, schemas, timeline
 from api.views import (
     deployment_view,
     is_ready,
@@ -27,6 +27,7 @@ from specs.model import (
     JobStatus,
     Owner,
     Phase,
+    Pin,
     Storage,
 )
 
@@ -54,7 +55,7 @@ def condition(kind, status="True", reason="Because", message="it is so"):
 
 
 def deployment(phase=Phase.RUNNING, *, conditions=(), told=1, message="", **changes):
-    status = DeploymentStatus(
+    told_status = DeploymentStatus(
         phase=phase, conditions=tuple(conditions), observed_generation=told, message=message
     )
     record = Deployment(
@@ -68,7 +69,7 @@ def deployment(phase=Phase.RUNNING, *, conditions=(), told=1, message="", **chan
         secrets_generation=0,
         resource_version=7,
         created_at=AT,
-        status=status,
+        status=told_status,
     )
     return replace(record, **changes)
 
@@ -84,12 +85,21 @@ def deployment(phase=Phase.RUNNING, *, conditions=(), told=1, message="", **chan
         (Phase.FAILED, "failed"),
         (Phase.COMPLETE, "complete"),
         (Phase.SUSPENDED, "down"),
-        (Phase.HELD, "running"),
+        (Phase.HELD, "queued"),
         (Phase.DELETING, "down"),
     ],
 )
 def test_each_phase_has_its_legacy_word(phase, word):
     assert legacy_word(deployment(phase)) == word
+
+
+@pytest.mark.parametrize(
+    ("client_status", "word"), [("running", "running"), ("pending", "queued"), ("lost", "queued")]
+)
+def test_what_is_held_runs_only_where_something_runs(client_status, word):
+    allocation = AllocationStatus(id="a", client_status=client_status)
+    status = DeploymentStatus(phase=Phase.HELD, nomad=JobStatus(allocations=(allocation,)))
+    assert legacy_word(deployment(status=status)) == word
 
 
 def test_every_phase_has_a_legacy_word():
@@ -199,9 +209,15 @@ def test_the_object_has_times_in_utc_and_nothing_that_is_absent():
     shown = deployment_view(deployment()).model_dump(mode="json", by_alias=True, exclude_none=True)
     assert shown["metadata"]["creationTimestamp"] == "2026-11-24T09:30:00Z"
     assert shown["metadata"]["resourceVersion"] == "7"
-    assert "deletionTimestamp" not in shown["metadata"]
+    assert {"deletionTimestamp", "deletionHeld", "pinnedGeneration"}.isdisjoint(shown["metadata"])
     assert "plan" not in shown
     assert shown["apiVersion"] == "ai4papi/v1"
+
+
+def test_a_pin_and_a_held_deletion_are_in_the_metadata():
+    pinned = deployment(pin=Pin(3, spec(), by="Ada"), deletion_held="gone from the source")
+    shown = deployment_view(pinned).metadata
+    assert (shown.pinned_generation, shown.deletion_held) == (3, "gone from the source")
 
 
 def test_the_small_status_says_of_what_it_speaks():
@@ -223,10 +239,11 @@ def test_the_end_of_a_list_has_no_continue():
 
 
 def test_the_examples_are_what_the_models_accept():
-    models = [m for m in vars(schemas).values() if isinstance(m, type) and issubclass(m, BaseModel)]
+    shapes = [*vars(schemas).values(), *vars(timeline).values(), *vars(operations).values()]
+    models = {m for m in shapes if isinstance(m, type) and issubclass(m, BaseModel)}
     shown = [
         model.model_validate(example)
         for model in models
         for example in (model.model_config.get("json_schema_extra") or {}).get("examples", ())
     ]
-    assert len(shown) >= 8
+    assert len(shown) >= 15

@@ -1,4 +1,4 @@
-"""The README's first five minutes, run as written: every shell and Python block of that chapter.
+"""The README's first chapters, run as written: every shell and Python block of them.
 
 Only the port differs, so that a server of somebody else's is never talked to.
 """
@@ -96,6 +96,18 @@ def test_a_file_is_applied_shown_and_deleted(home):
     assert "Running" in told
 
 
+def test_what_happened_is_told_and_taken_back(home):
+    (tour,) = [b for b in blocks("The first five minutes", "bash") if "apply" in b]
+    shell(tour, home)
+    (script,) = blocks("When something happened", "bash")
+    told = shell(script, home)
+    assert "deployment train-a undeleted" in told
+    assert "hardware.gpu_num: 1 -> 0" in told
+    assert "deployment train-a rolled back to generation" in told
+    assert "deployment train-a is Suspended" in told
+    assert "deployment train-a: unchanged; fits now" in told
+
+
 def test_the_python_face_creates_lists_and_deletes(home):
     (script,) = blocks("The first five minutes", "python")
     (home[0] / "example.py").write_text(script)
@@ -119,9 +131,7 @@ def test_every_variable_that_the_readme_names_is_read():
 
 def test_every_reason_of_the_table_is_one_that_the_code_gives():
     (table,) = re.findall(r"^## Why is it queued\?\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
-    sources = "".join(
-        (ROOT / "reconciler" / name).read_text() for name in ("reasons.py", "status.py", "plan.py")
-    )
+    sources = "".join(path.read_text() for path in (ROOT / "reconciler").glob("*.py"))
     reasons = re.findall(r"^\| (.*?) \|", table, re.MULTILINE)[2:]
     for reason in re.findall(r"`(\w+)`", " ".join(reasons)):
         assert f'"{reason}"' in sources, reason

@@ -1,6 +1,6 @@
 """The declarative routes: one deployment is one object with `spec` (yours) and `status` (ours)."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -19,10 +19,12 @@ from api.routers.requests import (
     answer,
     changes_of,
     deployments_of,
+    etag_of,
     is_unchanged,
     labels_of,
     precondition,
     services_of,
+    takes,
 )
 from api.routers.waits import STATUS_PARAMETERS, status_query
 from api.schemas import (
@@ -48,13 +50,8 @@ RETRY_AFTER_S: Final = 2
 router = APIRouter(tags=["specs"], responses=documented(401, 403))
 
 
-def _takes(media_type: str, schema: dict[str, Any], example: object) -> dict[str, Any]:
-    content = {media_type: {"schema": schema, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-_takes_manifest = _takes("application/json", MANIFEST, MANIFEST_EXAMPLE)
-_takes_patch = _takes(
+_takes_manifest = takes("application/json", MANIFEST, MANIFEST_EXAMPLE)
+_takes_patch = takes(
     "application/merge-patch+json",
     {"type": "object", "description": "A part of a manifest; null takes a value back (RFC 7396)."},
     {"spec": {"hardware": {"ram": 16000}}},
@@ -87,7 +84,7 @@ async def read_spec_status(request: Request) -> Response:
         return desk.find(authenticate(token), name, vo=query.vo)
 
     def enough(deployment: Deployment) -> bool:
-        if if_none_match is not None and not is_unchanged(_etag(deployment), if_none_match):
+        if if_none_match is not None and not is_unchanged(etag_of(deployment), if_none_match):
             return True
         match query.until:
             case "Ready":
@@ -172,7 +169,7 @@ def read_spec(
 ) -> Response:
     """Read a deployment with its spec and its status."""
     deployment = deployments_of(request).find(user, name, vo=vo)
-    etag = _etag(deployment)
+    etag = etag_of(deployment)
     if is_unchanged(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     return answer(deployment_view(deployment), headers={"ETag": etag})
@@ -268,7 +265,7 @@ def _written(outcome: Outcome, *, status: int = 200) -> Response:
     view = deployment_view(outcome.deployment, outcome.plan)
     if outcome.plan is not None:
         return answer(view)
-    headers = {"ETag": _etag(outcome.deployment)}
+    headers = {"ETag": etag_of(outcome.deployment)}
     if outcome.created:
         deployment = outcome.deployment
         headers["Location"] = f"/v1/specs/{deployment.name}?vo={deployment.vo}"
@@ -277,14 +274,10 @@ def _written(outcome: Outcome, *, status: int = 200) -> Response:
 
 
 def _status_answer(deployment: Deployment, if_none_match: str | None) -> Response:
-    etag = _etag(deployment)
+    etag = etag_of(deployment)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if not is_settled(deployment):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if is_unchanged(etag, if_none_match):
         return Response(status_code=304, headers=headers)
     return answer(status_view(deployment), headers=headers)
-
-
-def _etag(deployment: Deployment) -> str:
-    return f'"{deployment.resource_version}"'

@@ -1,0 +1,81 @@
+"""What the verbs share: their options, the way to the server, and how a failure is told."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from api.cli.failures import Code, CommandFailed
+from api.cli.texts import is_name, seconds_of
+
+if TYPE_CHECKING:
+    from api.cli.client import Client
+
+
+def checked_name(text: str | None) -> str | None:
+    """Return a deployment's name as it was given. Raises: typer.BadParameter."""
+    if text is not None and not is_name(text):
+        raise typer.BadParameter(f"{text!r} is no name: 1 to 63 of a-z, 0-9 and -")
+    return text
+
+
+def _seconds(text: str | float) -> float:
+    try:
+        return seconds_of(str(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+Name = Annotated[str, typer.Argument(help="The deployment's name.", callback=checked_name)]
+Server = Annotated[
+    str | None, typer.Option(metavar="URL", help="The server's address, or AI4PAPI_SERVER.")
+]
+TokenFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Holds the token, or AI4PAPI_TOKEN does.")
+]
+Vo = Annotated[str | None, typer.Option(help="The VO, where the name is taken in several.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait, and show what happens.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        parser=_seconds, metavar="DURATION", show_default="10m", help="How long: 90s, 10m, 2h."
+    ),
+]
+TEN_MINUTES_S: Final = 600.0
+
+
+def client_of(server: str | None, token_file: Path | None) -> "Client":
+    """Return the way to the server that the options or the environment name."""
+    from api.cli.access import find_access  # noqa: PLC0415
+    from api.cli.client import Client  # noqa: PLC0415
+
+    return Client(find_access(server, token_file, environ=os.environ))
+
+
+def ask(question: str, *, next_command: str) -> None:
+    """Go on only where a person says yes. Raises: CommandFailed."""
+    if not sys.stdin.isatty():
+        raise CommandFailed(
+            Code.USAGE, "there is nobody to ask whether to go on", next_command=next_command
+        )
+    typer.echo(f"{question} [y/N] ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise CommandFailed(Code.FAILED, "nothing was changed")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn a failure into its lines on standard error and its exit code."""
+    try:
+        yield
+    except CommandFailed as failure:
+        typer.echo("\n".join(failure.lines()), err=True)
+        raise typer.Exit(failure.code) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted: what was sent goes on without you", err=True)
+        raise typer.Exit(Code.INTERRUPTED) from None
