@@ -5,13 +5,15 @@ BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 8080
 OUT    ?=
+HISTORIES ?= 10000
+SEED   ?= 1
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check reconcile simulate e2e bench lock clean
+.PHONY: help run test check reconcile simulate simulate-histories e2e bench lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## set up and start API and reconciler on HOST:PORT, simulated unless NOMAD_ADDR is set
 	AI4PAPI_AUTH=$${AI4PAPI_AUTH:-local} $(BIN)/ai4papi-run --host $(HOST) --port $(PORT)
@@ -33,6 +35,9 @@ reconcile: $(VENV)/run ## one pass over every stored deployment: says what it do
 
 simulate: $(VENV)/run ## serve the simulated Nomad, for curl and Nomad's own CLI
 	$(BIN)/python -m reconciler.cluster.simulator $(ARGS)
+
+simulate-histories: $(VENV)/dev ## seeded histories with faults: HISTORIES=10000 SEED=1, one again with TRACE=1, a bug put in with MUTATION=
+	$(BIN)/python -m tests.simulation --histories $(HISTORIES) --seed $(SEED) $(if $(MUTATION),--mutation $(MUTATION)) $(if $(TRACE),--trace)
 
 e2e: $(VENV)/dev ## the tests on real components: Nomad, a Docker engine
 	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
