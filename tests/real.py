@@ -1,7 +1,8 @@
 """Real components for tests: a Nomad agent of this run's own, on free loopback ports.
 
-`nomad` comes from NOMAD_BIN or PATH. Agents are development agents: state in memory, gone when
-stopped. Stopped with SIGTERM, so that they end what they started.
+`nomad` comes from NOMAD_BIN or PATH. A development agent has its state in memory and ends what it
+started when it is stopped; a kept agent has its state on disk and can be started again from it.
+Both are stopped with SIGTERM, as an operator would.
 """
 
 import json
@@ -12,11 +13,15 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 NAMESPACES: Final = ("ai4eosc", "imagine")
+
+TERMINAL: Final = frozenset({"complete", "failed", "lost"})
+"""Client statuses of an allocation of which nothing runs any more."""
 
 CONFIG: Final = """
 bind_addr = "127.0.0.1"
@@ -56,6 +61,44 @@ plugin "docker" {{
 """
 
 
+ADVERTISE: Final = """
+# Outside -dev a loopback address must be said aloud.
+advertise {
+  http = "127.0.0.1"
+  rpc  = "127.0.0.1"
+  serf = "127.0.0.1"
+}
+disable_update_check = true
+"""
+
+KEPT_SERVER: Final = (
+    ADVERTISE
+    + """
+server {
+  enabled          = true
+  bootstrap_expect = 1
+  raft_multiplier  = 1
+}
+"""
+)
+
+KEPT_CLIENT: Final = (
+    ADVERTISE
+    + """
+client {
+  enabled = true
+  servers = ["127.0.0.1:%d"]
+}
+
+plugin "raw_exec" {
+  config {
+    enabled = true
+  }
+}
+"""
+)
+
+
 def find_nomad() -> str | None:
     """Return the path of the `nomad` program, or None where there is none."""
     return os.environ.get("NOMAD_BIN") or shutil.which("nomad")
@@ -91,7 +134,7 @@ class DevAgent:
         self._more = more
         self._plugins = plugins or home / "plugins"
         self._ports = {kind: a_free_port() for kind in ("http", "rpc", "serf")}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
     def address(self) -> str:
@@ -108,33 +151,19 @@ class DevAgent:
 
     def start(self) -> None:
         """Start the agent and wait until it has a leader and a ready node."""
-        (self._home / "plugins").mkdir(parents=True, exist_ok=True)
-        config = self._home / "agent.hcl"
-        text = CONFIG.format(
-            data=self._home / "data", plugins=self._plugins, more=self._more, **self._ports
-        )
-        config.write_text(text)
-        with (self._home / "agent.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [find_nomad() or "", "agent", "-dev", "-config", str(config)],
-                stdout=log,
-                stderr=log,
-                env={"PATH": os.environ["PATH"], "HOME": str(self._home)},
-            )
-        wait_until(self._ready, within_s=60, what="a ready Nomad node")
-        for namespace in NAMESPACES:
-            self.call("POST", f"/v1/namespace/{namespace}", {"Name": namespace})
+        self._launch("agent", "-dev", ports=self._ports, more=self._more)
+        self._await_node()
 
     def stop(self) -> None:
         """End the agent as an operator would."""
-        if self._process is not None:
-            self._process.terminate()
+        while self._processes:
+            process = self._processes.pop()
+            process.terminate()
             try:
-                self._process.wait(timeout=30)
+                process.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+                process.kill()
+                process.wait()
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Call Nomad's HTTP API as somebody else would; return the decoded answer."""
@@ -168,9 +197,78 @@ class DevAgent:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _launch(self, name: str, *options: str, ports: Mapping[str, int], more: str) -> None:
+        """Start a process of Nomad; `name` is that of its files."""
+        (self._home / "plugins").mkdir(parents=True, exist_ok=True)
+        config = self._home / f"{name}.hcl"
+        data = self._home / f"{name}-data"
+        config.write_text(CONFIG.format(data=data, plugins=self._plugins, more=more, **ports))
+        with (self._home / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [find_nomad() or "", "agent", *options, "-config", str(config)],
+                stdout=log,
+                stderr=log,
+                env={"PATH": os.environ["PATH"], "HOME": str(self._home)},
+            )
+        self._processes.append(process)
+
+    def _await_node(self) -> None:
+        wait_until(self._ready, within_s=60, what="a ready Nomad node")
+        for namespace in NAMESPACES:
+            self.call("POST", f"/v1/namespace/{namespace}", {"Name": namespace})
+
     def _ready(self) -> bool:
         try:
             nodes = self.call("GET", "/v1/nodes")
         except (urllib.error.URLError, OSError):
             return False
         return any(node["Status"] == "ready" for node in nodes)
+
+
+class KeptAgent(DevAgent):
+    """A Nomad whose state outlives it: after `stop`, `start` goes on from its data.
+
+    A server and a client, each its own process: a client inside the server's asks before there is a
+    leader, is refused, and comes back after half a minute. What runs goes on running while they are
+    stopped, as on any cluster; leaving `with` ends it, so that no logmon or mount is left behind.
+    """
+
+    def __init__(self, home: Path, *, more: str = "", plugins: Path | None = None) -> None:
+        super().__init__(home, more=more, plugins=plugins)
+        self._client_ports = {kind: a_free_port() for kind in self._ports}
+
+    def start(self) -> None:
+        """Start the server, then the client; go on from what they had when they were stopped."""
+        self._launch("server", ports=self._ports, more=KEPT_SERVER)
+        wait_until(self._leads, within_s=60, what="a leader with its keys")
+        client = self._more + KEPT_CLIENT % self._ports["rpc"]
+        self._launch("client", ports=self._client_ports, more=client)
+        self._await_node()
+
+    def __exit__(self, *_: object) -> None:
+        if not self._processes:
+            self.start()
+        self._end_all_work()
+        self.stop()
+
+    def _leads(self) -> bool:
+        try:
+            return bool(self.call("GET", "/.well-known/jwks.json")["keys"])
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _end_all_work(self) -> None:
+        for job in self.call("GET", "/v1/jobs?namespace=*"):
+            place = f"namespace={job['Namespace']}&purge=true"
+            self.call("DELETE", f"/v1/job/{quote(job['ID'], safe='')}?{place}")
+        wait_until(self._nothing_runs, within_s=60, what="the end of every allocation")
+        # The client unmounts an allocation's folders when the servers have forgotten it.
+        self.call("PUT", "/v1/system/gc")
+        wait_until(self._nothing_mounted, within_s=30, what="no mount left")
+
+    def _nothing_runs(self) -> bool:
+        allocations = self.call("GET", "/v1/allocations?namespace=*")
+        return all(allocation["ClientStatus"] in TERMINAL for allocation in allocations)
+
+    def _nothing_mounted(self) -> bool:
+        return str(self._home) not in Path("/proc/mounts").read_text()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import nomad
 import requests
 
+from reconciler.cluster.nomad import PER_PAGE
 from reconciler.render import render
 from reconciler.runtime import Runtime
 from tests.bench.figures import Figure, table, write_json
@@ -24,6 +26,7 @@ from tests.real import DevAgent, a_free_port, find_nomad, wait_until
 
 ROOT = Path(__file__).parents[2]
 THREADS = (4, 8, 16)
+ROUNDS = 5
 
 
 class WireCount:
@@ -48,7 +51,7 @@ class WireCount:
 
 
 def main() -> int:
-    """Run every figure; 0 when all ran."""
+    """Run every figure; 0 when all ran and none that must hold was missed."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true")
@@ -71,7 +74,10 @@ def main() -> int:
     print(table(figures))
     if options.out:
         write_json(figures, options.out)
-    return 0
+    missed = [figure for figure in figures if figure.ok is False]
+    for figure in missed:
+        print(f"missed: {figure.name} is {figure.value:g}, not {figure.goal}")
+    return 1 if missed else 0
 
 
 def converge(folder: Path, agent: DevAgent, count: int, rounds: int) -> list[Figure]:
@@ -138,23 +144,49 @@ def _applied(runtime: Runtime) -> int:
 
 
 def quiet_pass(home: Path, agent: DevAgent, count: int) -> list[Figure]:
-    """A full pass with nothing to do: seconds beside one list read and decoded, and its calls."""
+    """A full pass with nothing to do: seconds beside one list read and decoded; its calls, each of
+    which must be a read; and the evaluations that it made Nomad write, which must be none."""
     home.mkdir()
     with open_site(home, agent.address) as runtime:
         fill(runtime, count, prefix="q")
         runtime.start()
         wait_until(lambda: _settled(runtime, count), within_s=600, every_s=0.2)
         wait_until(lambda: runtime.resync.run_once() == 0, within_s=120, every_s=1)
+        before = _newest_evaluation(agent)
         with WireCount() as wire:
-            passes = [_seconds(runtime.resync.run_once) for _ in range(5)]
-        calls = len(wire.calls) / 5
-        floors = [_seconds(runtime.cluster.list_jobs) for _ in range(5)]
+            passes = [_seconds(runtime.resync.run_once) for _ in range(ROUNDS)]
+            wait_until(lambda: _settled(runtime, count), within_s=60)
+        evaluations = _newest_evaluation(agent) - before
+        calls = len(wire.calls) / ROUNDS
+        floors = [_seconds(runtime.cluster.list_jobs) for _ in range(ROUNDS)]
         tell(f"quiet pass at {count}: calls {sorted(set(wire.calls))}, {calls:g} each")
+    reads_only = all(call.startswith("GET ") for call in wire.calls)
+    most = math.ceil(count / PER_PAGE) + 1
     name = f"pass with nothing to do, {count} deployments"
     return [
         Figure(name, "s", tuple(passes), tuple(floors), goal="≤ 2"),
-        Figure(f"{name}: calls", "calls", (calls,), goal="ceil(N/page)+1 per namespace"),
+        Figure(
+            f"{name}: calls",
+            "calls",
+            (calls,),
+            goal=f"≤ {most}, ceil(N/page)+1, all of them reads",
+            ok=calls <= most and reads_only,
+        ),
+        Figure(
+            f"{name}: moves of the index of Nomad's evaluations",
+            "moves",
+            (evaluations,),
+            goal="0: no evaluation was written",
+            ok=evaluations == 0,
+        ),
     ]
+
+
+def _newest_evaluation(agent: DevAgent) -> int:
+    """Return the index at which Nomad last wrote an evaluation, of whatever job."""
+    options = {"namespace": "*", "per_page": 1}
+    answer = requests.get(f"{agent.address}/v1/evaluations", params=options, timeout=60)
+    return int(answer.headers["X-Nomad-Index"])
 
 
 def _settled(runtime: Runtime, count: int) -> bool:

@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,31 +73,15 @@ def agent(
     image: str, device_plugin: Path | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DevAgent]:
     """A Nomad that runs containers, with two devices where the example plugin is there."""
-    if find_nomad() is None:
-        pytest.skip("no `nomad` program on PATH or in NOMAD_BIN")
     home = tmp_path_factory.mktemp("agent")
-    more = ""
-    if device_plugin is not None:
-        devices = home / "devices"
-        devices.mkdir()
-        for number in (1, 2):
-            (devices / f"gpu-{number}").write_text("")
-        more = f'plugin "{device_plugin.name}" {{\n  config {{\n    dir = "{devices}"\n'
-        more += '    list_period = "1s"\n  }\n}\n'
-    with DevAgent(home, more=more, plugins=device_plugin and device_plugin.parent) as started:
-        wait_until(lambda: _runs_containers(started), within_s=30, what="a healthy Docker driver")
+    with agent_with_devices(DevAgent, home, device_plugin, ["gpu-1", "gpu-2"]) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def etc(tmp_path_factory: pytest.TempPathFactory, device_plugin: Path | None) -> Path:
     """The shipped `etc/`, with the plugin's device in the place of the GPU."""
-    folder = tmp_path_factory.mktemp("etc")
-    shutil.copytree(Path(__file__).parents[2] / "etc", folder, dirs_exist_ok=True)
-    if device_plugin is not None:
-        conf = folder / "main_conf.yaml"
-        conf.write_text(conf.read_text().replace("device: nvidia/gpu", "device: nomad/file/mock"))
-    return folder
+    return etc_with(tmp_path_factory.mktemp("etc"), device_plugin)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +93,45 @@ def server(
     environ = {**os.environ, "NOMAD_ADDR": agent.address, "AI4PAPI_ETC": str(etc)}
     with Server(home, environ) as started:
         yield started
+
+
+@contextmanager
+def agent_with_devices(
+    kind: type[DevAgent], home: Path, plugin: Path | None, devices: Sequence[str]
+) -> Iterator[DevAgent]:
+    """Run an agent with a healthy Docker driver; a device is a file in `home / "devices"`."""
+    if find_nomad() is None:
+        pytest.skip("no `nomad` program on PATH or in NOMAD_BIN")
+    folder = home / "devices"
+    folder.mkdir()
+    for name in devices:
+        (folder / name).touch()
+    more = ""
+    if plugin is not None:
+        more = f'plugin "{plugin.name}" {{\n  config {{\n    dir = "{folder}"\n'
+        more += '    list_period = "1s"\n  }\n}\n'
+    with kind(home, more=more, plugins=plugin and plugin.parent) as started:
+        wait_until(lambda: _runs_containers(started), within_s=30, what="a healthy Docker driver")
+        yield started
+
+
+def etc_with(
+    folder: Path,
+    plugin: Path | None,
+    *,
+    main_conf: Mapping[str, str] = {},
+    template: Mapping[str, str] = {},
+) -> Path:
+    """Copy the shipped `etc/` into `folder`, with these texts in the place of the shipped ones."""
+    shutil.copytree(Path(__file__).parents[2] / "etc", folder, dirs_exist_ok=True)
+    device = {} if plugin is None else {"device: nvidia/gpu": "device: nomad/file/mock"}
+    for name, changes in (("main_conf.yaml", {**device, **main_conf}), ("job.nomad", template)):
+        text = (folder / name).read_text()
+        for shipped, ours in changes.items():
+            assert shipped in text, f"{name} no longer says {shipped!r}"
+            text = text.replace(shipped, ours)
+        (folder / name).write_text(text)
+    return folder
 
 
 def _add(tree: tarfile.TarFile, name: str, content: bytes, *, mode: int) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import TOKEN, Server
-from tests.real import DevAgent, wait_until
+from tests.e2e.deployments import NS, live_allocations, manifest, put
+from tests.e2e.server import TOKEN
+from tests.real import wait_until
 
 pytestmark = pytest.mark.e2e
 
-NS = "namespace=ai4eosc"
 HOSTILE = 'a"b\'c ${attr.unique.hostname} %{if} {{ env "PATH" }} $HOME `id` \\n'
 
 
@@ -25,31 +25,9 @@ def seed_example(device_plugin: Path | None) -> dict[str, dict[str, object]]:
     }
 
 
-def manifest(name: str, **groups: dict[str, object]) -> dict[str, object]:
-    general = {"docker_image": "deephdc/deep-oc-image-classification-tf:cpu"}
-    spec = {
-        "general": {**general, **groups.get("general", {})},
-        "hardware": {"ram": 300, "disk": 300, **groups.get("hardware", {})},
-        "storage": groups.get("storage", {}),
-    }
-    head = {"apiVersion": "ai4papi/v1", "kind": "Deployment"}
-    return {**head, "metadata": {"name": name}, "spec": spec}
-
-
-def put(server: Server, name: str, **groups: dict[str, object]) -> str:
-    code, answer = server.call("PUT", f"/v1/specs/{name}", manifest(name, **groups))
-    assert code in (200, 201), answer
-    return str(answer["metadata"]["uid"])
-
-
 def read(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:
         return str(answer.read().decode())
-
-
-def live_allocations(agent: DevAgent, uid: str) -> list[dict[str, object]]:
-    found = agent.call("GET", f"/v1/job/{uid}/allocations?{NS}")
-    return [a for a in found if a["ClientStatus"] in ("pending", "running")]
 
 
 def test_the_seeds_example_by_http_runs_answers_and_goes(server, agent, device_plugin):
@@ -160,7 +138,7 @@ def test_stopped_by_hand_it_runs_again_in_seconds_and_the_status_told_it(server,
     server.wait_for("stopped", "Running")
     drifted = next(c for c in server.status("stopped")["conditions"] if c["type"] == "Drifted")
     assert (drifted["status"], drifted["reason"]) == ("False", "Repaired")
-    assert "Stop" in drifted["message"]
+    assert "the job is stopped" in drifted["message"]
     server.call("DELETE", "/v1/specs/stopped")
 
 

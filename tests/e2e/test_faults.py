@@ -1,64 +1,13 @@
-"""What an operator fears: the server killed at any moment, Nomad away, a job that Nomad refuses."""
+"""What an operator fears: Nomad away or out of room, a job that Nomad refuses, a secret told."""
 
 import json
-import random
-import threading
-import time
 
 import pytest
 
-from tests.e2e.test_docker import NS, live_allocations, manifest, put
+from tests.e2e.deployments import NS, job_of, jobs_of, live_allocations, put
 from tests.real import wait_until
 
 pytestmark = pytest.mark.e2e
-
-KILLS = 10
-SPECS = 30
-
-
-def test_killed_at_any_moment_it_loses_no_answered_spec_and_starts_nothing_twice(server, agent):
-    answered: dict[str, str] = {}
-    done = threading.Event()
-
-    def submit() -> None:
-        # Jobs that no node takes: what counts here is what is registered, not what runs.
-        for number in range(SPECS):
-            name = f"kill-{number}"
-            body = manifest(name, hardware={"gpu_num": 8})
-            while name not in answered:
-                try:
-                    code, answer = server.call("PUT", f"/v1/specs/{name}", body)
-                except OSError:
-                    time.sleep(0.05)
-                else:
-                    assert code in (200, 201), answer
-                    answered[name] = answer["metadata"]["uid"]
-        done.set()
-
-    submitter = threading.Thread(target=submit)
-    submitter.start()
-    chance = random.Random(3)
-    for _ in range(KILLS):
-        time.sleep(chance.uniform(0.05, 0.6))
-        server.kill()
-        server.start()
-    submitter.join(timeout=120)
-    assert done.is_set()
-
-    def registered() -> set[str]:
-        return {job["ID"] for job in agent.call("GET", f"/v1/jobs?{NS}")} & set(answered.values())
-
-    wait_until(lambda: len(registered()) == SPECS, within_s=60, what="every answered spec a job")
-    wait_until(
-        lambda: all(server.status(name)["phase"] == "Queued" for name in answered),
-        within_s=60,
-        what="every spec queued",
-    )
-    versions = {agent.call("GET", f"/v1/job/{uid}?{NS}")["Version"] for uid in registered()}
-    assert versions == {0}, "a job was written more than once"
-    for name in answered:
-        server.call("DELETE", f"/v1/specs/{name}")
-    wait_until(lambda: not registered(), within_s=60, what="every job gone")
 
 
 def test_a_queued_deployment_says_why_with_numbers(server):
@@ -164,3 +113,22 @@ def test_no_password_is_in_any_output_or_log(server):
     seen.append(server.cli("get", "hidden", "-o", "yaml").stdout)
     assert not any(marker in text for text in seen)
     server.call("DELETE", "/v1/specs/hidden")
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_r26_a_stop_with_work_in_flight_ends_soon_with_code_0_and_loses_nothing(
+    server, agent, signals
+):
+    """R26: SIGTERM in the middle of it, once and twice; the next start goes on where it ended."""
+    names = [f"stop-{signals}-{number}" for number in range(30)]
+    uids = {put(server, name, hardware={"gpu_num": 8}) for name in names}
+    process = server.process
+    for _ in range(signals):
+        process.terminate()
+    assert process.wait(timeout=20) == 0
+    server.start()
+    wait_until(lambda: uids <= set(jobs_of(agent)), within_s=30, what="every spec a job")
+    assert {job_of(agent, uid)["Version"] for uid in uids} == {0}
+    for name in names:
+        server.call("DELETE", f"/v1/specs/{name}")
+    wait_until(lambda: not uids & set(jobs_of(agent)), within_s=60, what="every job gone")
