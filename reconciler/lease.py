@@ -21,12 +21,12 @@ def has_ended(deployment: Deployment, now: datetime) -> bool:
 def ends_soon(deployment: Deployment, now: datetime) -> bool:
     """Whether the end is near enough to warn, and not there yet."""
     ends_at = deployment.expires_at
-    return ends_at is not None and ends_at - WARNING <= now < ends_at
+    return ends_at is not None and now < ends_at <= now + WARNING
 
 
 def wakes_at(deployment: Deployment, now: datetime) -> datetime | None:
     """Return the next instant at which the lease asks for a look: the warning's, then the end's."""
     ends_at = deployment.expires_at
-    if ends_at is None or deployment.being_deleted:
+    if ends_at is None or deployment.being_deleted or ends_at <= now:
         return None
-    return next((at for at in (ends_at - WARNING, ends_at) if at > now), None)
+    return ends_at if ends_at <= now + WARNING else ends_at - WARNING

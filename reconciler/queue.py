@@ -25,6 +25,9 @@ SHARE_S: Final = 0.01
 FIRST_RETRY_S: Final = 0.25
 LAST_RETRY_S: Final = 60.0
 
+LONGEST_WAIT_S: Final = 3600.0
+"""After so long a waiting worker looks at the clock again."""
+
 
 class Urgency(Enum):
     """Why a key is added; the value is its handicap in seconds against a user's change."""
@@ -186,4 +189,5 @@ class WorkQueue(Generic[K]):
     def _wait_s(self, until: float | None) -> float | None:
         next_due_at = self._delayed[0][0] if self._delayed else None
         ends = [end for end in (until, next_due_at) if end is not None]
-        return max(0.0, min(ends) - self._clock()) if ends else None
+        # What is due in centuries (a lease can be) is more than a lock can wait for.
+        return min(LONGEST_WAIT_S, max(0.0, min(ends) - self._clock())) if ends else None

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -39,6 +39,14 @@ def test_its_owner_is_warned_before_the_end(before_the_end, soon, ended, wakes_i
     assert ends_soon(deployment, NOW) is soon
     assert has_ended(deployment, NOW) is ended
     assert wakes_at(deployment, NOW) == (None if wakes_in is None else NOW + wakes_in)
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_no_instant_that_can_be_written_is_too_early_or_too_late(year):
+    deployment = a_deployment(a_spec(expires_at=datetime(year, 12, 31, tzinfo=UTC)))
+    assert has_ended(deployment, NOW) is (year == 1)
+    assert not ends_soon(deployment, NOW)
+    assert (wakes_at(deployment, NOW) is None) is (year == 1)
 
 
 def test_without_a_lease_nothing_ends():

@@ -237,3 +237,13 @@ def test_a_resync_is_not_starved_by_a_flow_that_never_ends(queue, clock):
         if take(queue) == "resync":
             break
     assert number <= 1100, "10 s of handicap, 10 ms apart"
+
+
+def test_a_look_in_ten_thousand_years_does_not_end_the_worker_that_waits(queue):
+    queue.add_after("far", 1e12)
+    got = []
+    worker = threading.Thread(target=lambda: got.append(queue.get()))
+    worker.start()
+    queue.add("near")
+    worker.join(timeout=10)
+    assert got == ["near"]
