@@ -14,6 +14,7 @@ from reconciler.render import variable_items
 from reconciler.steps import (
     Action,
     EvaluateJob,
+    ForgetSecrets,
     PinLastGood,
     Plan,
     PurgeJob,
@@ -87,6 +88,8 @@ def _act(action: Action, uid: str, hands: Hands) -> int | None:
             hands.cluster.purge_job(ref)
             hands.cluster.delete_variable(ref)
             hands.mirror.note_purged(ref)
+        case ForgetSecrets(ref):
+            hands.cluster.delete_variable(ref)
         case PinLastGood(failed, good, message):
             hands.store.pin_last_good(
                 uid, failed_generation=failed, good_generation=good, message=message

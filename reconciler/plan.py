@@ -19,6 +19,7 @@ from reconciler.render import Wanted
 from reconciler.steps import (
     USUAL,
     EvaluateJob,
+    ForgetSecrets,
     Hold,
     Observed,
     PinLastGood,
@@ -152,7 +153,8 @@ def _has_type(live: Json | None, wanted: Wanted) -> bool:
 
 def _plan_foreign(deployment: Deployment, job: Job) -> Plan:
     if deployment.being_deleted:
-        return Plan("the job is not ours; letting the record go", (RemoveFinalizer(JOB_FINALIZER),))
+        go = (ForgetSecrets(job.ref), RemoveFinalizer(JOB_FINALIZER))
+        return Plan("the job is not ours; letting the record go", go)
     message = (
         f"a job {job.ref.id} that ai4papi did not make is in namespace {job.ref.namespace};"
         " it is left alone"

@@ -90,6 +90,13 @@ class PurgeJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetSecrets:
+    """Remove the deployment's Variable; for a job that another took over, which may read it."""
+
+    ref: JobRef
+
+
+@dataclass(frozen=True, slots=True)
 class PinLastGood:
     """Let the last generation that was Ready run in place of the one that failed."""
 
@@ -112,6 +119,7 @@ Action: TypeAlias = (
     | EvaluateJob
     | StopJob
     | PurgeJob
+    | ForgetSecrets
     | PinLastGood
     | RemoveFinalizer
 )

@@ -9,6 +9,7 @@ from reconciler.plan import make_plan, wants_live_job, wants_verdict
 from reconciler.render import render
 from reconciler.steps import (
     EvaluateJob,
+    ForgetSecrets,
     Observed,
     PinLastGood,
     PurgeJob,
@@ -247,6 +248,7 @@ def test_a_job_that_is_not_ours_is_never_touched(meta, deleting):
     plan = plan_for(deployment, Observed(job=a_job(10, meta=meta)))
     assert not any(isinstance(a, RegisterJob | StopJob | PurgeJob) for a in plan.actions)
     assert (plan.hold is not None) is not deleting
+    assert any(isinstance(a, ForgetSecrets) for a in plan.actions) is deleting
 
 
 def test_an_audit_reads_the_job_although_no_index_moved_and_finds_what_was_wrong():
