@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
 from reconciler.cluster.protocol import Cluster
+from reconciler.errors import JobConflict
 from reconciler.jobs import JobRef
 from reconciler.mirror import Mirror
 from reconciler.render import variable_items
@@ -24,7 +25,7 @@ from reconciler.steps import (
     StopJob,
     WriteSecrets,
 )
-from specs.model import Applied
+from specs.model import Applied, Deployment
 
 
 class Records(Protocol):
@@ -32,6 +33,10 @@ class Records(Protocol):
 
     def secrets(self, uid: str) -> Mapping[str, str]:
         """Return the secrets of one deployment."""
+        ...
+
+    def generation(self, uid: str) -> int | None:
+        """Return the present generation of one deployment, None where it is gone."""
         ...
 
     def pin_last_good(
@@ -54,17 +59,26 @@ class Hands:
     store: Records
 
 
-def apply(plan: Plan, uid: str, hands: Hands) -> Applied | None:
-    """Carry out `plan` for deployment `uid`; return what to record as last written.
+def apply(plan: Plan, deployment: Deployment, hands: Hands) -> Applied | None:
+    """Carry out `plan` for `deployment`; return what to record as last written.
 
     Raises: ClusterError, with the actions before the failed one done.
     """
     applied = plan.applied
+    if any(isinstance(action, RegisterJob) for action in plan.actions):
+        _require_current(deployment, hands)
     for action in plan.actions:
-        index = _act(action, uid, hands)
+        index = _act(action, deployment.uid, hands)
         if applied is not None and index is not None:
             applied = replace(applied, index=index)
     return applied
+
+
+def _require_current(deployment: Deployment, hands: Hands) -> None:
+    # The index to register at was read before this. So whoever writes a newer wish from here on
+    # moves it, and who has written one already is found here: an older wish never comes after.
+    if hands.store.generation(deployment.uid) != deployment.generation:
+        raise JobConflict("the wish changed while it was looked at")
 
 
 def _act(action: Action, uid: str, hands: Hands) -> int | None:

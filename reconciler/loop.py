@@ -75,7 +75,7 @@ class Reconciler:
             observed = self._observe(deployment, wanted)
             plan = make_plan(deployment, wanted, observed, now=self.now(), rules=rules)
             look = replace(look, observed=observed, plan=plan)
-            applied = apply(plan, deployment.uid, self.hands)
+            applied = apply(plan, deployment, self.hands)
             return replace(look, applied=applied or look.applied)
         except JobConflict as error:
             self._read_again(deployment)

@@ -5,7 +5,7 @@ well, and never touched. A job that is gone by now costs nothing: stopping it is
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,15 +35,22 @@ def orphans_among(jobs: Collection[Job], heads: Sequence[Head]) -> list[Job]:
 
 @dataclass(slots=True)
 class Orphans:
-    """What is done about orphans: `policy` report or stop. `store_id` is that of our own jobs."""
+    """What is done about orphans: `policy` report or stop. `store_id` is that of our own jobs.
+
+    `deleted` returns those of some uids whose records lie in the trash: their end was asked for.
+    """
 
     cluster: Cluster
     store_id: str
+    deleted: Callable[[Sequence[str]], frozenset[str]]
     policy: Literal["report", "stop"] = "report"
     _told: frozenset[JobRef] = field(default=frozenset(), init=False)
 
     def look(self, jobs: Mapping[JobRef, Job], heads: Sequence[Head], *, may_stop: bool) -> None:
         """Tell new orphans to the operator's log; stop our own where the policy is `stop`.
+
+        A job of ours whose record was deleted is purged whatever the policy: a reconciler that was
+        paused in the middle of a look can register it again when the other has let the record go.
 
         Raises: ClusterError.
         """
@@ -53,9 +60,15 @@ class Orphans:
             if job.ref not in self._told:
                 log.warning("orphan job", extra={"job": job.ref.id, "namespace": job.ref.namespace})
         self._told = refs
-        if self.policy != "stop" or not may_stop:
+        if not may_stop:
             return
-        for job in found:
-            if self.store_id and job.meta.get("ai4papi_store") == self.store_id:
+        ours = [job for job in found if job.meta.get("ai4papi_store") == self.store_id]
+        deleted = self.deleted([job.ref.id for job in ours])
+        for job in ours:
+            if job.ref.id in deleted:
+                log.warning("deleted job purged again", extra={"job": job.ref.id})
+                self.cluster.purge_job(job.ref)
+                self.cluster.delete_variable(job.ref)
+            elif self.policy == "stop":
                 log.warning("orphan job stopped", extra={"job": job.ref.id})
                 self.cluster.stop_job(job.ref)

@@ -88,7 +88,7 @@ class Runtime:
             self.queue,
             namespaces,
             guard=self.guard,
-            orphans=Orphans(cluster, store_id, settings.orphans),
+            orphans=Orphans(cluster, store_id, store.deleted, settings.orphans),
             now=utc_now,
         )
         self.cluster_changes = ClusterChanges(

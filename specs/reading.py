@@ -27,6 +27,7 @@ NAMED: Final = RECORDS.where(
     deployments.c.name == bindparam("name"),
 ).order_by(deployments.c.vo)
 NAMED_IN_VO: Final = NAMED.where(deployments.c.vo == bindparam("vo"))
+GENERATION: Final = select(deployments.c.generation).where(deployments.c.uid == bindparam("uid"))
 ONE_LOOK: Final = select(
     deployments.c.resource_version,
     deployments.c.seen_index,
@@ -118,6 +119,12 @@ class LastLook(NamedTuple):
     wake_at: str | None
     observed_at: str | None
     look: Look
+
+
+def fetch_generation(connection: Connection, uid: str) -> int | None:
+    """Return the generation of a record, None where it is gone."""
+    generation: int | None = connection.execute(GENERATION, {"uid": uid}).scalar_one_or_none()
+    return generation
 
 
 def fetch_look(connection: Connection, uid: str) -> LastLook | None:

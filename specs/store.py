@@ -37,6 +37,7 @@ from specs.reading import (
     RECORDS,
     Page,
     belongs_to,
+    fetch_generation,
     fetch_heads,
     fetch_identity,
     fetch_look,
@@ -318,6 +319,16 @@ class SpecStore:
         """Return up to `limit` events of all of the owner's records, like `events`."""
         with self._database.read() as connection:
             return history.fetch_owner_events(connection, owner, after=after, limit=limit)
+
+    def generation(self, uid: str) -> int | None:
+        """Return the present generation of a record, None where it is gone."""
+        with self._database.read() as connection:
+            return fetch_generation(connection, uid)
+
+    def deleted(self, uids: Sequence[str]) -> frozenset[str]:
+        """Return those of `uids` whose records were deleted and are in the trash."""
+        with self._database.read() as connection:
+            return trash.fetch_deleted(connection, uids)
 
     def trash(self, owner: Owner) -> Sequence[Trashed]:
         """Return what the owner can have back, newest deletion first."""

@@ -34,6 +34,12 @@ def fetch_trash(connection: Connection, owner: Owner) -> list[Trashed]:
     return [trashed_of(row) for row in rows]
 
 
+def fetch_deleted(connection: Connection, uids: Sequence[str]) -> frozenset[str]:
+    """Return those of `uids` that are in the trash, whoever's."""
+    query = select(trash.c.uid).where(trash.c.uid.in_(uids))
+    return frozenset(connection.execute(query).scalars()) if uids else frozenset()
+
+
 def trashed_of(row: Sequence[Any]) -> Trashed:
     """Return what one row of `TRASH` keeps."""
     _, record, at, _ = row

@@ -88,7 +88,7 @@ class Parts:
             self.queue,
             NAMESPACES,
             guard=self.guard,
-            orphans=Orphans(self.cluster, self.store_id, orphans),
+            orphans=Orphans(self.cluster, self.store_id, self.store.deleted, orphans),
             now=self.now,
         )
 

@@ -19,6 +19,8 @@ PAST = {
     153: "an allocation's event that never came left the status behind for ever",
     20472: "secrets that a restored Nomad had lost were never written again",
     21233: "a suspension that began in an outage was told as running for ever",
+    100625: "a reconciler that was paused made a job again whose record was gone",
+    101861: "a reconciler that was paused wrote an older wish over a newer one",
 }
 """Seeds of bugs that were there once."""
 

@@ -22,10 +22,16 @@ def head(uid=UID):
 
 class Stops:
     def __init__(self):
-        self.stopped = []
+        self.stopped, self.purged, self.forgotten = [], [], []
 
     def stop_job(self, ref):
         self.stopped.append(ref)
+
+    def purge_job(self, ref):
+        self.purged.append(ref)
+
+    def delete_variable(self, ref):
+        self.forgotten.append(ref)
 
 
 def test_a_job_without_a_record_is_an_orphan_and_one_with_a_record_is_not():
@@ -43,11 +49,12 @@ def test_a_stopped_job_is_no_orphan():
     assert orphans_among([a_job(stopped=True)], []) == []
 
 
-def looked(policy, meta, *, may_stop=True, heads=()):
+def looked(policy, meta, *, may_stop=True, heads=(), trash=()):
     cluster = Stops()
-    orphans = Orphans(cluster, "this-store", policy)
+    orphans = Orphans(cluster, "this-store", frozenset(trash).intersection, policy)
     orphans.look({REF: a_job(meta=meta)}, heads, may_stop=may_stop)
-    return cluster.stopped
+    assert cluster.purged == cluster.forgotten
+    return cluster.stopped + cluster.purged
 
 
 def test_orphans_are_only_reported_unless_the_operator_says_stop():
@@ -63,3 +70,9 @@ def test_the_jobs_of_another_store_are_never_stopped():
 def test_nothing_is_stopped_while_the_store_is_not_trusted_or_has_the_record():
     assert looked("stop", OURS, may_stop=False) == []
     assert looked("stop", OURS, heads=[head()]) == []
+
+
+def test_a_job_of_ours_whose_record_was_deleted_is_purged_whatever_the_policy():
+    assert looked("report", OURS, trash=[UID]) == [REF]
+    assert looked("report", {**OURS, "ai4papi_store": "another"}, trash=[UID]) == []
+    assert looked("report", OURS, trash=[UID], may_stop=False) == []
