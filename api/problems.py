@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api.auth import NotAuthenticated
+from api.auth import NotAuthenticated, ProviderUnavailable
 from api.json_text import UnreadableJson
 from specs.faults import (
     AlreadyExists,
@@ -43,6 +43,14 @@ class UnsupportedMedia(RequestError):
 
 class BodyTooLarge(RequestError):
     """The body is longer than the operator's limit. Nothing of it was used."""
+
+
+class TooManyRequests(RequestError):
+    """More was asked than the site's limits allow; nothing was done."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 class NotLocal(RequestError):
@@ -117,6 +125,13 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         "Send `Authorization: Bearer <token>`; in local mode the token is in the file that the"
         " server names when it starts.",
     ),
+    ProviderUnavailable: Kind(
+        503,
+        "ProviderUnavailable",
+        "The identity provider does not answer",
+        "Your token may well be good: try again in a moment, there is no need to log in again.",
+        retry_after_s=5,
+    ),
     UnreadableJson: Kind(400, "UnreadableBody", "The body can't be read", "Send JSON in UTF-8."),
     UnsupportedMedia: Kind(
         415,
@@ -126,6 +141,9 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
     ),
     BodyTooLarge: Kind(
         413, "BodyTooLarge", "The body is too large", "A spec needs a few kilobytes."
+    ),
+    TooManyRequests: Kind(
+        429, "TooManyRequests", "Too many requests", "Wait as long as Retry-After says."
     ),
     NotLocal: Kind(403, "NotLocal", "This server serves its own machine only", "Use 127.0.0.1."),
     ClusterSilent: Kind(
@@ -236,7 +254,8 @@ def response_of(error: Exception, *, instance: str, request_id: str) -> Response
     headers = dict(getattr(error, "headers", None) or {})
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if (retry_after_s := _kind(error).retry_after_s) is not None:
+    retry_after_s = getattr(error, "retry_after_s", _kind(error).retry_after_s)
+    if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
     body = json.dumps(problem.model_dump(), ensure_ascii=False).encode()
     return Response(body, problem.status, headers, MEDIA_TYPE)

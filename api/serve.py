@@ -20,7 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.auth import Authenticator, AuthFault, local_authenticator, local_token, local_token_file
+from api.auth import Authenticator, AuthFault, LocalAuthenticator, local_token, local_token_file
 from api.operations import OrphanView
 from api.problems import ClusterSilent
 from api.schemas import ComparisonView, FieldView, PlanView
@@ -145,7 +145,7 @@ def authenticator(settings: Settings) -> Authenticator:
             " one local user"
         )
     token = settings.local_token or local_token(local_token_file(settings.store_url))
-    return local_authenticator(token=token, vo=settings.auth.VO[0])
+    return LocalAuthenticator(token=token, vo=settings.auth.VO[0])
 
 
 def previewer(

@@ -64,7 +64,13 @@ async def _token(request: Request, _declared: Annotated[object, Security(_bearer
 
 
 async def _user(request: Request, token: Annotated[str, Depends(_token)]) -> User:
-    return await run_in_threadpool(services_of(request).auth, token)
+    return await _authenticated(request, token)
+
+
+async def _authenticated(request: Request, token: str) -> User:
+    auth = services_of(request).auth
+    user = auth.known(token)
+    return user if user is not None else await run_in_threadpool(auth.__call__, token)
 
 
 async def _guest(request: Request) -> User | None:
@@ -72,7 +78,7 @@ async def _guest(request: Request) -> User | None:
     refuse_unknown_parameters(request)
     if not headers:
         return None
-    return await run_in_threadpool(services_of(request).auth, bearer_token(headers))
+    return await _authenticated(request, bearer_token(headers))
 
 
 async def _body(request: Request) -> Any:

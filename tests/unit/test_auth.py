@@ -7,9 +7,9 @@ import pytest
 from api.auth import (
     LOCAL_OWNER,
     AuthFault,
+    LocalAuthenticator,
     NotAuthenticated,
     bearer_token,
-    local_authenticator,
     local_token,
     local_token_file,
 )
@@ -43,7 +43,7 @@ def test_what_is_not_one_bearer_token_is_refused(headers):
 
 
 def test_the_local_token_is_the_local_user():
-    user = local_authenticator(token="s3cret", vo="vo.a")("s3cret")
+    user = LocalAuthenticator(token="s3cret", vo="vo.a")("s3cret")
     assert user.owner == LOCAL_OWNER
     assert user.vos == ("vo.a",)
     assert user.operator
@@ -52,7 +52,7 @@ def test_the_local_token_is_the_local_user():
 @pytest.mark.parametrize("token", ["", "s3cre", "s3cret ", "S3CRET", "é", "\ud800", "s3cret\0"])
 def test_any_other_token_is_nobody(token):
     with pytest.raises(NotAuthenticated) as refused:
-        local_authenticator(token="s3cret", vo="vo.a")(token)
+        LocalAuthenticator(token="s3cret", vo="vo.a")(token)
     assert "s3cret" not in str(refused.value)
 
 

@@ -1,0 +1,95 @@
+"""Who is asking, and what they may do (pure).
+
+`Authenticator` is the one door of authentication: every face calls it and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from specs.model import Owner
+
+MAX_TOKEN: Final = 16_384
+"""Longest `Authorization` header that is looked at, in characters."""
+
+
+class NotAuthenticated(Exception):
+    """Nobody we know sent this. Log in (again), then repeat the request."""
+
+
+class ProviderUnavailable(Exception):
+    """The identity provider did not answer, so nobody can say who sent this. Try again later."""
+
+
+class AuthFault(Exception):
+    """Authentication can't be set up as configured; `str()` says what to change."""
+
+
+class Role(StrEnum):
+    """What somebody may do in one VO.
+
+    A `user` has deployments of their own. An `editor` changes the catalogue of modules. An
+    `operator` sees and changes everybody's deployments and lets held deletions through. An
+    `auditor` sees everybody's. None includes another.
+    """
+
+    USER = "user"
+    EDITOR = "editor"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+
+
+SEES_ALL: Final = frozenset({Role.OPERATOR, Role.AUDITOR})
+CHANGES_ALL: Final = frozenset({Role.OPERATOR})
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A known caller with their roles by VO.
+
+    `operator`: of every VO that the site serves, and so of what belongs to no VO.
+    """
+
+    owner: Owner
+    name: str
+    roles: Mapping[str, frozenset[Role]]
+    operator: bool = False
+
+    @property
+    def vos(self) -> tuple[str, ...]:
+        """The VOs that they may deploy in, sorted."""
+        return self.vos_as(frozenset({Role.USER}))
+
+    def vos_as(self, any_of: frozenset[Role]) -> tuple[str, ...]:
+        """Return the VOs in which they have one of these roles, sorted."""
+        return tuple(sorted(vo for vo, roles in self.roles.items() if roles & any_of))
+
+
+class Authenticator(Protocol):
+    """Turns a bearer token into its user. Safe to use from any thread."""
+
+    def known(self, token: str) -> User | None:
+        """Return the user without waiting, or None where that takes a call of this object."""
+        ...
+
+    def __call__(self, token: str) -> User:
+        """Return the user; may wait for the identity provider.
+
+        Raises: NotAuthenticated; ProviderUnavailable; Forbidden where the token is good and its
+            user has no role here.
+        """
+        ...
+
+
+def bearer_token(headers: list[str]) -> str:
+    """Return the token of a request's `Authorization` headers. Raises `NotAuthenticated`."""
+    if not headers:
+        raise NotAuthenticated("the request carries no Authorization header")
+    if len(headers) > 1 or len(headers[0]) > MAX_TOKEN:
+        raise NotAuthenticated("one Authorization header of at most 16384 characters is read")
+    scheme, _, token = headers[0].strip().partition(" ")
+    token = token.strip(" ")
+    if scheme.lower() != "bearer" or not token or " " in token:
+        raise NotAuthenticated("the Authorization header is not `Bearer <token>`")
+    return token
