@@ -53,6 +53,7 @@ def create_app(
     app.state.deployments = Deployments(
         store=services.store,
         conf=services.conf,
+        priorities=services.priorities,
         preview=services.preview,
         source=SOURCE,
     )

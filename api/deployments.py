@@ -13,6 +13,7 @@ from api.auth import User
 from api.schemas import PlanView
 from specs.faults import AlreadyExists, Fault, InvalidSpec, NotFound, VersionConflict
 from specs.model import SECRET_SET, Deployment, Phase
+from specs.priorities import PriorityClasses, usable_classes
 from specs.reading import Page
 from specs.revisions import runs_the_same
 from specs.store import SpecStore
@@ -72,6 +73,7 @@ class Deployments:
 
     store: SpecStore
     conf: UserConf
+    priorities: PriorityClasses = field(default_factory=dict)
     preview: Callable[[Deployment], PlanView] = lambda _: NO_PLAN
     source: Mapping[str, str] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -79,25 +81,29 @@ class Deployments:
 
     def find(self, user: User, name: str, *, vo: str | None = None) -> Deployment:
         """Return one deployment of the user by name. Raises `NotFound`, also for other people's."""
-        return self.store.find(owner=user.owner, vo=vo, name=name)
+        return self.store.find(user.reach, vo=vo, name=name)
 
     def find_uid(self, user: User, uid: str) -> Deployment:
         """Return one deployment of the user by uid. Raises `NotFound`, also for other people's."""
-        return self.store.find_uid(owner=user.owner, uid=uid)
+        return self.store.find_uid(user.reach, uid=uid)
 
     def page(
         self,
         user: User,
         *,
+        everybody: bool = False,
         vo: str | None = None,
         phase: Phase | None = None,
         labels: Mapping[str, str] | None = None,
         limit: int = 500,
         continue_: str | None = None,
     ) -> Page:
-        """Return one page of the user's deployments, newest first."""
+        """Return one page of the user's deployments, or of everybody's that they may see.
+
+        Newest first. Raises `Forbidden`.
+        """
         return self.store.page(
-            owner=user.owner,
+            user.everybody() if everybody else user.reach,
             vo=vo,
             phase=phase,
             labels=labels or {},
@@ -121,7 +127,7 @@ class Deployments:
         `key` is an idempotency key: sent again, it answers with what the first one made.
         Raises `InvalidSpec`, `AlreadyExists`.
         """
-        wish = wish_of_manifest(body, self.conf, vos=user.vos)
+        wish = self._wish(user, body)
         if dry_run:
             return self._tried(user, wish, may_replace=False)
         return self._created(user, wish, key=key)
@@ -145,7 +151,7 @@ class Deployments:
         """Create or replace a deployment by manifest. Raises `InvalidSpec`, `VersionConflict`."""
         body = _in_vo(body, vo)
         current = self._current(user, name, body)
-        wish = wish_of_manifest(body, self.conf, vos=user.vos, kept=current)
+        wish = self._wish(user, body, kept=current)
         _refuse_renaming(wish, name=name)
         version = precondition.version_to_replace(current)
         if dry_run:
@@ -220,6 +226,10 @@ class Deployments:
         """Ask for the end of a deployment by uid. Raises `NotFound`."""
         uid = self.find_uid(user, uid).uid
         self.store.request_deletion(uid, actor=user.name, source=self.source)
+
+    def _wish(self, user: User, body: object, *, kept: Deployment | None = None) -> Wish:
+        classes = usable_classes(self.priorities, user.roles)
+        return wish_of_manifest(body, self.conf, vos=user.vos, classes=classes, kept=kept)
 
     def _created(self, user: User, wish: Wish, *, key: str | None) -> Outcome:
         deployment, created = self.store.create(

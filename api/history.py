@@ -41,7 +41,7 @@ class History:
 
     def all_events(self, user: User, *, after: int, limit: int) -> Sequence[TimelineEntry]:
         """Return what happened to all of the user's deployments, oldest first."""
-        return self.store.owner_events(user.owner, after=after, limit=limit)
+        return self.store.all_events(user.reach, after=after, limit=limit)
 
     def revisions(self, user: User, name: str, *, vo: str | None = None) -> Sequence[Revision]:
         """Return the revisions of one deployment, newest first. Raises `NotFound`."""
@@ -87,22 +87,22 @@ class History:
 
     def trash(self, user: User) -> Sequence[Trashed]:
         """Return the user's deleted deployments, the latest first."""
-        return self.store.trash(user.owner)
+        return self.store.trash(user.reach)
 
     def undelete(self, user: User, name: str, *, vo: str | None = None) -> Deployment:
         """Take the latest deletion of that name back. Raises `NotFound`, `AlreadyExists`."""
         return self.store.undelete(
-            owner=user.owner, vo=vo, name=name, actor=user.name, source=self.source
+            user.reach, vo=vo, name=name, actor=user.name, source=self.source
         )
 
     def _find(self, user: User, name: str, *, vo: str | None) -> Deployment:
-        return self.store.find(owner=user.owner, vo=vo, name=name)
+        return self.store.find(user.reach, vo=vo, name=name)
 
     def _find_or_trashed(self, user: User, name: str, *, vo: str | None) -> Deployment:
         try:
             return self._find(user, name, vo=vo)
         except NotFound:
-            deleted = [t.deployment for t in self.store.trash(user.owner)]
+            deleted = [t.deployment for t in self.store.trash(user.reach)]
             found = [d for d in deleted if d.name == name and vo in {None, d.vo}]
             if not found:
                 raise

@@ -156,6 +156,11 @@ MANIFEST: Final[dict[str, Any]] = {
                     "format": "date-time",
                     "description": "The work ends then; its spec is kept.",
                 },
+                "priorityClass": {
+                    "type": ["string", "null"],
+                    "description": "One of the site's classes: who goes first where there is no"
+                    " room for all. A change restarts nothing.",
+                },
                 "update": {
                     "type": "object",
                     "additionalProperties": False,

@@ -132,6 +132,7 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         ready=runtime.ready,
         cluster_title=runtime.cluster.title,
         trash_for=timedelta(days=settings.deletions.trash_days),
+        priorities=settings.priorities,
         max_body_bytes=settings.limits.body_bytes,
         local_only=settings.auth_mode == "local",
     )

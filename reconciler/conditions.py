@@ -23,7 +23,8 @@ def conditions_after(
     _set_stalled(conditions, deployment, look)
     if look.plan is None or look.observed is None:
         return conditions.all()
-    _set_held(conditions, deployment, look.plan)
+    _set_quota(conditions, deployment, look.observed)
+    _set_held(conditions, deployment, look.plan, doing)
     _set_expiring(conditions, deployment, now)
     _set_pinned(conditions, deployment)
     _set_drifted(conditions, look.plan, look.observed)
@@ -63,9 +64,16 @@ def _set_stalled(conditions: "_Conditions", deployment: Deployment, look: Look) 
         conditions.set("Stalled", "False", "WishChanged", "a newer generation is being tried")
 
 
-def _set_held(conditions: "_Conditions", deployment: Deployment, plan: Plan) -> None:
+def _set_quota(conditions: "_Conditions", deployment: Deployment, observed: Observed) -> None:
+    if deployment.over_quota:
+        conditions.set("QuotaReserved", "False", "QuotaExceeded", observed.quota)
+    else:
+        conditions.set("QuotaReserved", "True", "QuotaReserved", "within the quota")
+
+
+def _set_held(conditions: "_Conditions", deployment: Deployment, plan: Plan, doing: Doing) -> None:
     hold = plan.hold
-    if hold is not None:
+    if hold is not None and doing.phase is not Phase.QUEUED:
         conditions.set("Held", "True", hold.reason, hold.message)
     elif deployment.deletion_held:
         conditions.set("Held", "True", "DeletionHeld", deployment.deletion_held)

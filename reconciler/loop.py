@@ -16,7 +16,7 @@ from reconciler.endpoints import Endpoints
 from reconciler.errors import ClusterError, ClusterForbidden, JobConflict, JobRejected
 from reconciler.jobs import Json, Verdict
 from reconciler.lease import wakes_at
-from reconciler.phase import Look, current_allocation
+from reconciler.phase import Look, current_allocation, runs_no_more_than_wished
 from reconciler.plan import make_plan, wants_live_job, wants_owner_check, wants_verdict
 from reconciler.queue import QueueShutDown, WorkQueue
 from reconciler.render import Site, Wanted, job_ref, render
@@ -25,6 +25,7 @@ from reconciler.steps import Observed, Plan, Rules
 from reconciler.timeline import events_of
 from reconciler.waiting import WaitingForRoom
 from specs.model import Deployment
+from specs.quota import asks_of, standing_in_words
 from specs.store import SpecStore
 
 log = logging.getLogger(__name__)
@@ -84,11 +85,11 @@ class Reconciler:
             return replace(look, error=error)
 
     def _observe(self, deployment: Deployment, wanted: Wanted) -> Observed:
-        observed = self.hands.mirror.look(wanted.ref)
+        observed = self._with_standing(deployment, self.hands.mirror.look(wanted.ref))
         cluster = self.hands.cluster
         if wants_owner_check(deployment, wanted, observed, self.now()):
             live = self._read_again(deployment)
-            return replace(self.hands.mirror.look(wanted.ref), live=live)
+            return replace(self.hands.mirror.look(wanted.ref), live=live, quota=observed.quota)
         audit = deployment.uid in self.audits
         if wants_live_job(deployment, wanted, observed.job, audit=audit):
             live = cluster.read_job(wanted.ref)
@@ -99,6 +100,10 @@ class Reconciler:
             job = with_live_counts(wanted.job, observed.live) if observed.live else wanted.job
             observed = replace(observed, verdict=self._verdict(job, observed))
         return observed
+
+    def _with_standing(self, deployment: Deployment, observed: Observed) -> Observed:
+        standing = self.store.standing(deployment.uid) if deployment.over_quota else None
+        return replace(observed, quota=standing_in_words(standing)) if standing else observed
 
     def _verdict(self, job: Json, observed: Observed) -> Verdict:
         verdict = self.hands.cluster.plan_job(job)
@@ -122,6 +127,11 @@ class Reconciler:
             namespace=self.site.namespaces.get(deployment.vo, ""),
             now=self.now(),
         )
+        counted = deployment.reservation.counted
+        if counted != asks_of(deployment, self.now()) and runs_no_more_than_wished(
+            deployment, look
+        ):
+            self.store.release(deployment.uid, generation=deployment.generation)
         self.store.put_status(
             deployment.uid,
             status,

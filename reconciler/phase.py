@@ -15,7 +15,7 @@ from specs.model import Applied, Deployment, Phase
 
 READY: Final = frozenset({Phase.RUNNING, Phase.COMPLETE})
 
-HELD_WHILE_IT_RUNS: Final = frozenset({"WouldNotPlace", "JobNotOurs"})
+HELD_WHILE_IT_RUNS: Final = frozenset({"WouldNotPlace", "JobNotOurs", "QuotaExceeded"})
 """Holds that are the whole story, whatever else runs."""
 
 
@@ -67,6 +67,8 @@ def doing_of(deployment: Deployment, look: Look, now: datetime) -> Doing:
     if look.plan is None or look.observed is None:
         return Doing(before.phase, before.reason, before.message)
     hold = look.plan.hold
+    if hold is not None and hold.reason == "QuotaExceeded" and not _lives(look.observed):
+        return Doing(Phase.QUEUED, hold.reason, hold.message)
     if hold is not None and (hold.reason in HELD_WHILE_IT_RUNS or not _lives(look.observed)):
         return Doing(Phase.HELD, hold.reason, hold.message)
     stalled = before.condition("Stalled")
@@ -80,6 +82,19 @@ def doing_of(deployment: Deployment, look: Look, now: datetime) -> Doing:
         return Doing(Phase.ACCEPTED, "Accepted", "accepted; not registered with Nomad yet")
     failed = _failed_placement(deployment, look.observed.evaluation, look.rules)
     return _running(deployment, look.applied, look.plan, look.observed, failed=failed)
+
+
+def runs_no_more_than_wished(deployment: Deployment, look: Look) -> bool:
+    """Whether nothing can run any more that an earlier wish asked for."""
+    seen = look.observed is not None and look.plan is not None and look.error is None
+    if not seen or look.plan is None or look.observed is None or look.plan.hold is not None:
+        return False
+    if deployment.being_deleted or deployment.over_quota:
+        return False
+    job = look.observed.job
+    if job is None or job.stopped:
+        return not look.plan.actions and not _lives(look.observed)
+    return look.applied is not None and look.applied.generation == deployment.generation
 
 
 def _same_generation(deployment: Deployment) -> bool:

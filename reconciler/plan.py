@@ -38,6 +38,10 @@ ENDING_S: Final = 15.0
 """How soon to look again at allocations that are ending, should their event be lost."""
 
 
+QUOTA_S: Final = 60.0
+"""How soon to tell a wish in line anew where it stands; being let in wakes it at once."""
+
+
 def wants_live_job(deployment: Deployment, wanted: Wanted, job: Job | None, *, audit: bool) -> bool:
     """Whether the job in full is needed: its index moved without us, it is being audited, or a
     count in it is somebody else's."""
@@ -56,6 +60,7 @@ def wants_verdict(deployment: Deployment, wanted: Wanted, job: Job | None) -> bo
     applied = deployment.applied
     return (
         _decides_by_content(deployment, wanted, job)
+        and not deployment.over_quota
         and applied is not None
         and applied.digest != wanted.digest
     )
@@ -94,6 +99,8 @@ def make_plan(
         return _plan_deletion(wanted.ref, observed)
     if deployment.spec.suspend or has_ended(deployment, now):
         return _plan_stop(deployment, wanted.ref, observed)
+    if deployment.over_quota:
+        return _plan_waiting(deployment, observed, now=now, rules=rules)
     if _rejected(deployment):
         return Plan("Nomad refused this generation; waiting for the wish to change")
     plan = _plan_running(deployment, wanted, observed, now=now, rules=rules)
@@ -182,6 +189,17 @@ def _plan_stop(deployment: Deployment, ref: JobRef, observed: Observed) -> Plan:
     return Plan("stop the job", (StopJob(ref),), applied=deployment.applied)
 
 
+def _plan_waiting(
+    deployment: Deployment, observed: Observed, *, now: datetime, rules: Rules
+) -> Plan:
+    held = Plan("over quota: waits in line")
+    if deployment.reservation.counted:
+        # What ran before the wish is counted, so it goes on.
+        held = _plan_before(deployment, observed, now=now, rules=rules, held=held)
+    hold = held.hold or Hold("QuotaExceeded", observed.quota)
+    return replace(held, hold=hold, look_again_s=held.look_again_s or QUOTA_S)
+
+
 def _plan_type_change(deployment: Deployment, wanted: Wanted, observed: Observed) -> Plan:
     job = observed.job
     if job is None:
@@ -219,17 +237,17 @@ def _plan_change(
         )
     hold = _hold(deployment, observed, verdict, rules)
     if hold is not None:
-        before = _plan_before(deployment, observed, now=now, rules=rules)
+        held = Plan("held: would restart and can't be placed")
+        before = _plan_before(deployment, observed, now=now, rules=rules, held=held)
         return replace(before, hold=before.hold or hold)
     plan = _register(deployment, wanted, verdict.index, f"wish changed: {verdict.effect}")
     return plan if verdict.effect == "restarts" else _with_restarts(deployment, observed, plan)
 
 
 def _plan_before(
-    deployment: Deployment, observed: Observed, *, now: datetime, rules: Rules
+    deployment: Deployment, observed: Observed, *, now: datetime, rules: Rules, held: Plan
 ) -> Plan:
     # While a change is held, what was written before it is what is wanted of the job.
-    held = Plan("held: would restart and can't be placed")
     applied, live = deployment.applied, observed.live
     if applied is None or live is None or live["JobModifyIndex"] == applied.index:
         return held

@@ -25,6 +25,7 @@ HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "NoSuchGPU": "ask for fewer GPUs or another gpu_type, or none",
         "NoDriver": "ask the operator: the nodes lack what runs containers",
         "ConstraintsNotMet": "ask the operator: the job template's constraints exclude every node",
+        "QuotaExceeded": "wait, it is let in when there is room; or suspend or delete something",
         "QuotaExhausted": "delete or suspend something of the same organization, or ask for less",
         "GPUsTaken": "wait, it starts by itself; or ask for fewer GPUs",
         "ResourcesTaken": "wait, it starts by itself; or ask for less",

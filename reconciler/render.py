@@ -14,7 +14,7 @@ which updates in place.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.errors import ClusterForbidden
@@ -25,7 +25,8 @@ GROUP: Final = "usergroup"
 TASK: Final = "usertask"
 SECRETS_FILE: Final = "secrets/ai4papi.env"
 UI_DESCRIPTION_MAX: Final = 1000
-"""Nomad refuses a longer `ui.description` (nomad/structs/job.go, MaxDescriptionCharacters)."""
+"""Bytes in UTF-8, whatever Nomad's message calls them: it refuses a longer `ui.description`
+(nomad/structs/job.go, MaxDescriptionCharacters)."""
 
 SECRET_ENV: Final = {
     secret_name("general", "jupyter_password"): "jupyterPASSWORD",
@@ -44,7 +45,8 @@ class Site:
 
     `store_id` marks the jobs of one store, so that another store on the same Nomad never takes them
     for its own orphans. `namespaces` maps a VO to Nomad's namespace. `mhz_per_cpu` None asks for
-    whole cores. `gpu_model` says what a wished model is: a preference or a demand.
+    whole cores. `gpu_model` says what a wished model is: a preference or a demand. `priorities` are
+    Nomad's for each priority class; elsewhere the template's own stands.
     """
 
     namespaces: Mapping[str, str]
@@ -52,6 +54,7 @@ class Site:
     gpu_model: str = "affinity"
     mhz_per_cpu: int | None = 1000
     store_id: str = ""
+    priorities: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,8 @@ def _fill(
     for block in (group, *group["Tasks"]):
         block["Services"] = [s for s in block.get("Services") or () if _chosen(s, chosen)]
     job |= {"ID": ref.id, "Name": deployment.name, "Namespace": ref.namespace}
+    if priority := site.priorities.get(spec.priority_class or ""):
+        job["Priority"] = priority
     job["Meta"] = {**(job.get("Meta") or {}), **_meta(deployment, site)}
     job["UI"] = {**(job.get("UI") or {}), "Description": _ui_description(deployment)}
     group["EphemeralDisk"] = {**(group.get("EphemeralDisk") or {}), "SizeMB": spec.hardware.disk}
@@ -187,7 +192,7 @@ def _inert(value: str) -> str:
 def _ui_description(deployment: Deployment) -> str:
     general = deployment.target.general
     text = "\n\n".join(part for part in (general.title, general.desc) if part)
-    return text[:UI_DESCRIPTION_MAX]
+    return text.encode()[:UI_DESCRIPTION_MAX].decode(errors="ignore")
 
 
 def _image(image: str, tag: str) -> str:

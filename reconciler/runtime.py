@@ -21,11 +21,15 @@ from reconciler.mirror import Mirror
 from reconciler.orphans import Orphans, orphans_among
 from reconciler.queue import WorkQueue
 from reconciler.render import Site, TemplateFault, check_template, render
-from reconciler.settings import Settings
+from reconciler.settings import Settings, SettingsFault
 from reconciler.sources import Audit, ClusterChanges, Resync, WishChanges
 from reconciler.steps import Rules
 from reconciler.waiting import WaitingForRoom
+from specs.faults import SealBroken
 from specs.model import Deployment
+from specs.private import beside_store
+from specs.quota import Quotas
+from specs.sealing import Seal, made_once
 from specs.store import SpecStore, utc_now
 
 
@@ -183,14 +187,45 @@ def site_of(settings: Settings) -> Site:
         gpu_device=settings.gpu.device,
         gpu_model=settings.gpu.model,
         mhz_per_cpu=settings.cpu.mhz_per_cpu if settings.cpu.unit == "mhz" else None,
+        priorities={name: known.priority for name, known in settings.priorities.items()},
     )
 
 
 def open_runtime(settings: Settings) -> Runtime:
-    """Open the store, bring its schema up to date, and prepare the loop. Nothing runs yet."""
-    store = SpecStore(settings.store_url)
-    store.migrate()
+    """Open the store, bring its schema up to date, and prepare the loop. Nothing runs yet.
+
+    Raises: SettingsFault; NewerStore.
+    """
+    store = open_store(settings)
+    try:
+        store.migrate()
+    except SealBroken as error:
+        raise SettingsFault(f"AI4PAPI_SECRET_KEY: {error}") from error
     return Runtime(settings, store, open_cluster(settings))
+
+
+def open_store(settings: Settings) -> SpecStore:
+    """Open the spec store with the site's quotas and keys. Its tables may not be there yet."""
+    quotas = settings.quotas
+    keys = settings.secret_keys or _keys_beside(settings)
+    return SpecStore(
+        settings.store_url,
+        quotas=Quotas(
+            user=quotas.user, vo=quotas.vo, over=quotas.over, classes=settings.priorities
+        ),
+        seal=Seal(keys) if keys else None,
+    )
+
+
+def _keys_beside(settings: Settings) -> Sequence[str]:
+    # Local mode makes one; whoever works on that store beside its server needs the same.
+    path = beside_store(settings.store_url, "secret.key")
+    if settings.auth_mode != "local" and not path.is_file():
+        return ()
+    try:
+        return made_once(path)
+    except PermissionError as error:
+        raise SettingsFault(str(error)) from error
 
 
 def open_cluster(settings: Settings) -> Cluster:

@@ -4,14 +4,17 @@ A file says what a site is, the environment what a machine is. Whatever is unkno
 is refused here, all of it at once, with its place and with what is allowed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from specs.model import Name
+from specs.priorities import PriorityClass, PriorityClasses
+from specs.sealing import Seal, keys_of
 from specs.texts import near, pointer, shown
 from specs.userconf import userconf_faults
 from specs.yaml_text import Document, YamlFault, read_yaml
@@ -19,7 +22,13 @@ from specs.yaml_text import Document, YamlFault, read_yaml
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:4646"
 
 SECRET_VARIABLES: Final = frozenset(
-    {"AI4PAPI_LOCAL_TOKEN", "AI4PAPI_STORE_URL", "NOMAD_TOKEN", "NOMAD_HTTP_AUTH"}
+    {
+        "AI4PAPI_LOCAL_TOKEN",
+        "AI4PAPI_SECRET_KEY",
+        "AI4PAPI_STORE_URL",
+        "NOMAD_TOKEN",
+        "NOMAD_HTTP_AUTH",
+    }
 )
 """Variables whose value no message repeats; a store's URL has its password inside."""
 
@@ -98,6 +107,23 @@ class DeletionSettings(Section):
     trash_days: WholeNumber = Field(default=7, ge=0, le=3650)
 
 
+Amount = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+QuotaItem = Annotated[
+    str, Field(pattern=r"^(deployments|cpu_num|gpu_num|ram|disk|gpu_num:.{1,512})$")
+]
+
+
+class QuotaSettings(Section):
+    """What every user, and every VO, may have at once; MB for ram and disk.
+
+    `gpu_num:MODEL` limits the GPUs of wishes that name that model.
+    """
+
+    user: Mapping[QuotaItem, Amount] = {}
+    vo: Mapping[VoName, Mapping[QuotaItem, Amount]] = {}
+    over: Literal["queue", "refuse"] = "queue"
+
+
 class EventSettings(Section):
     """How long the timeline is kept."""
 
@@ -113,8 +139,10 @@ class MainConf(Section):
     cpu: CpuSettings = CpuSettings()
     endpoints: EndpointSettings = EndpointSettings()
     limits: LimitSettings = LimitSettings()
+    quotas: QuotaSettings = QuotaSettings()
     deletions: DeletionSettings = DeletionSettings()
     events: EventSettings = EventSettings()
+    priorities: Mapping[Name, PriorityClass] = {}
     drift: Literal["repair", "report"] = "repair"
     orphans: Literal["report", "stop"] = "report"
 
@@ -145,6 +173,8 @@ class Environment(Section):
     AI4PAPI_AUTH: Literal["oidc", "local"] = "oidc"
     # What an HTTP header can carry.
     AI4PAPI_LOCAL_TOKEN: str | None = Field(default=None, pattern=r"^[!-~]+$")
+    AI4PAPI_SECRET_KEY: str | None = None
+    AI4PAPI_SECRET_KEY_FILE: Path | None = None
     AI4PAPI_RECONCILE: Literal["on", "off"] = "on"
     AI4PAPI_RESYNC_S: float = Field(default=300, gt=0, allow_inf_nan=False)
     AI4PAPI_AUDIT_S: float = Field(default=3600, gt=0, allow_inf_nan=False)
@@ -184,6 +214,7 @@ class Settings(Section):
     cluster: Literal["nomad", "simulated"]
     auth_mode: Literal["oidc", "local"]
     local_token: str | None = Field(repr=False)
+    secret_keys: tuple[str, ...] = Field(repr=False)
     reconcile: bool
     resync_s: float
     audit_s: float
@@ -196,8 +227,10 @@ class Settings(Section):
     cpu: CpuSettings
     endpoints: EndpointSettings
     limits: LimitSettings
+    quotas: QuotaSettings
     deletions: DeletionSettings
     events: EventSettings
+    priorities: PriorityClasses
     drift: Literal["repair", "report"]
     orphans: Literal["report", "stop"]
     nomad: NomadSettings
@@ -221,6 +254,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         cluster=env.AI4PAPI_CLUSTER or ("nomad" if env.NOMAD_ADDR else "simulated"),
         auth_mode=env.AI4PAPI_AUTH,
         local_token=env.AI4PAPI_LOCAL_TOKEN,
+        secret_keys=_secret_keys(env),
         reconcile=env.AI4PAPI_RECONCILE == "on",
         resync_s=env.AI4PAPI_RESYNC_S,
         audit_s=env.AI4PAPI_AUDIT_S,
@@ -233,14 +267,33 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         cpu=conf.cpu,
         endpoints=conf.endpoints,
         limits=conf.limits,
+        quotas=conf.quotas,
         deletions=conf.deletions,
         events=conf.events,
+        priorities=conf.priorities,
         drift=conf.drift,
         orphans=conf.orphans,
         nomad=_nomad_settings(env, conf.nomad.timeout_s),
         job_template=_read_text(folder / "job.nomad"),
-        userconf=_read_userconf(folder / "userconf.yaml"),
+        userconf=_read_userconf(folder / "userconf.yaml", vos=_known_vos(conf)),
     )
+
+
+def _secret_keys(env: Environment) -> tuple[str, ...]:
+    """Return the keys that secrets are sealed with, none where none is set."""
+    path = env.AI4PAPI_SECRET_KEY_FILE
+    try:
+        if env.AI4PAPI_SECRET_KEY:
+            keys = keys_of(env.AI4PAPI_SECRET_KEY)
+        elif path is not None:
+            keys = keys_of(path.read_text(encoding="ascii"))
+        else:
+            return ()
+        Seal(keys)
+    except (OSError, ValueError) as error:
+        name = "AI4PAPI_SECRET_KEY" if env.AI4PAPI_SECRET_KEY else "AI4PAPI_SECRET_KEY_FILE"
+        raise SettingsFault(f"{name}: {error}") from error
+    return tuple(keys)
 
 
 def packaged_etc() -> Path:
@@ -291,10 +344,17 @@ def _read_main_conf(path: Path) -> MainConf:
     return conf
 
 
-def _read_userconf(path: Path) -> Mapping[str, Any]:
+def _known_vos(conf: MainConf) -> Sequence[str]:
+    # Also those that are no longer served: rules for them do no harm. A misspelt one would leave
+    # its VO without a limit.
+    return list(dict.fromkeys((*conf.auth.VO, *conf.nomad.namespaces)))
+
+
+def _read_userconf(path: Path, *, vos: Sequence[str]) -> Mapping[str, Any]:
     document = _read_document(path)
     faults = [
-        f"{_where(path, document, f.pointer)}: {f.message}" for f in userconf_faults(document.tree)
+        f"{_where(path, document, f.pointer)}: {f.message}"
+        for f in userconf_faults(document.tree, vos)
     ]
     if faults:
         raise SettingsFault("\n".join(faults))
@@ -350,8 +410,9 @@ def _said(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _section(model: type[BaseModel], loc: list[int | str]) -> type[BaseModel]:
+    kind: Any = model
     for key in loc:
-        inner = model.model_fields[str(key)].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    return model
+        # A mapping of sections has the key's section as its last argument.
+        is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
+        kind = kind.model_fields[str(key)].annotation if is_section else get_args(kind)[-1]
+    return cast("type[BaseModel]", kind)

@@ -2,12 +2,14 @@
 
 SpecError
  ├ InvalidSpec       every fault at once, each with a pointer        422
+ │  └ QuotaExceeded  more than the quota leaves                      422
  ├ NotFound          absent, or somebody else's: never told apart    404
  ├ Forbidden         known user, not allowed                         403
  ├ AlreadyExists     the name is taken by another spec               409
  ├ VersionConflict   it moved since the caller read it               412
  └ StoreUnavailable  locked or out of reach: nothing was written     503
-    └ StoreFull      no room on its disk: nothing was written        507
+    ├ StoreFull      no room on its disk: nothing was written        507
+    └ SealBroken     a stored secret that no key of the site opens   503
 
 NewerStore           a newer program made the tables: nothing is started on them
 """
@@ -42,6 +44,11 @@ class InvalidSpec(SpecError):
         super().__init__("; ".join(f"{f.pointer or '/'}: {f.message}" for f in self.faults))
 
 
+class QuotaExceeded(InvalidSpec):
+    """The quota has no room for the wish; nothing was stored. Ask for less, or suspend or delete
+    something first."""
+
+
 class NotFound(SpecError):
     """No such deployment for this caller. Existence of other people's is not leaked."""
 
@@ -66,6 +73,10 @@ class StoreFull(StoreUnavailable):
     """The store has no room left, and nothing was written. Reading works; so does writing again
     as soon as there is room.
     """
+
+
+class SealBroken(StoreUnavailable):
+    """A stored secret can't be opened with the keys that the site has."""
 
 
 class NewerStore(Exception):

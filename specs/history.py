@@ -7,8 +7,11 @@ from typing import Any, Final
 from pydantic_core import from_json
 from sqlalchemy import Connection, bindparam, select
 
-from specs.faults import InvalidSpec, NotFound
-from specs.model import Deployment, DeploymentSpec, Event, Owner, Revision, TimelineEntry
+from specs.admission import admit
+from specs.faults import InvalidSpec, NotFound, QuotaExceeded
+from specs.model import Deployment, DeploymentSpec, Event, Reach, Revision, TimelineEntry
+from specs.quota import Quotas
+from specs.reading import within
 from specs.revisions import (
     lost_secrets,
     pinned,
@@ -48,9 +51,6 @@ ENTRIES: Final = (
     .limit(bindparam("at_most"))
 )
 ENTRIES_OF_RECORD: Final = ENTRIES.where(events.c.uid == bindparam("uid"))
-ENTRIES_OF_OWNER: Final = ENTRIES.where(
-    events.c.owner_iss == bindparam("iss"), events.c.owner_sub == bindparam("sub")
-)
 
 
 def fetch_revisions(connection: Connection, uid: str) -> list[Revision]:
@@ -66,16 +66,23 @@ def fetch_events(
     return [_entry_of(row) for row in connection.execute(ENTRIES_OF_RECORD, given)]
 
 
-def fetch_owner_events(
-    connection: Connection, owner: Owner, *, after: int, limit: int
+def fetch_events_within(
+    connection: Connection, reach: Reach, *, after: int, limit: int
 ) -> list[TimelineEntry]:
-    """Return up to `limit` events of all the owner's records after that number, oldest first."""
-    given = {"iss": owner.iss, "sub": owner.sub, "after": after, "at_most": limit}
-    return [_entry_of(row) for row in connection.execute(ENTRIES_OF_OWNER, given)]
+    """Return up to `limit` events of all records within reach after that number, oldest first."""
+    given = {"after": after, "at_most": limit}
+    query = ENTRIES.where(within(reach, events))
+    return [_entry_of(row) for row in connection.execute(query, given)]
 
 
 def roll_back(
-    write: Write, uid: str, generation: int, *, author: Author, if_version: int | None
+    write: Write,
+    uid: str,
+    generation: int,
+    *,
+    author: Author,
+    if_version: int | None,
+    quotas: Quotas,
 ) -> Deployment:
     """Let what ran at `generation` run in place of the wish; where it does already, do nothing.
 
@@ -84,6 +91,7 @@ def roll_back(
         AlreadyExists: the record is being deleted.
         VersionConflict: the record is not at `if_version`.
         InvalidSpec: what ran needs a secret that is no longer stored.
+        QuotaExceeded: the quota has no room for what ran.
     """
     record = write.record(uid) or refuse_absent(uid)
     refuse_while_being_deleted(record)
@@ -98,17 +106,24 @@ def roll_back(
         event = rolled_back(revision.generation, author)
         if changed.pin is None and record.pin is not None:
             event = pin_lifted(record.pin.generation, author)
+        changed = admit(write, changed, quotas)
         write.save_wish(changed, author, event)
     return changed
 
 
 def pin_last_good(
-    write: Write, uid: str, *, failed_generation: int, good_generation: int, message: str
+    write: Write,
+    uid: str,
+    *,
+    failed_generation: int,
+    good_generation: int,
+    message: str,
+    quotas: Quotas,
 ) -> bool:
     """Let what ran at `good_generation` run in place of the wish that failed; tell if it does so.
 
     Nothing is done where the wish moved on, or the good one is not kept, needs a secret that is no
-    longer stored, or is just what failed.
+    longer stored, is just what failed, or has no room in the quota any more.
     """
     record = write.record(uid)
     if record is None or record.being_deleted or record.generation != failed_generation:
@@ -119,6 +134,10 @@ def pin_last_good(
     if lost_secrets(revision, write.secrets(uid)):
         return False
     changed = pinned(record, revision, by=RECONCILER, version=write.version)
+    try:
+        changed = admit(write, changed, quotas)
+    except QuotaExceeded:
+        return False
     write.save_wish(changed, BY_RECONCILER, told(BY_RECONCILER, "RolledBack", message, "Warning"))
     return True
 

@@ -93,6 +93,7 @@ class DeploymentSpec(Frozen):
 
     `restart` is a counter: a higher number restarts the running work once. `ttl` ("90m", "12h",
     "7d", counted from the creation) or `expires_at` say when the work ends; its spec is kept.
+    `priority_class` names one of the operator's classes; None: the template's own priority.
     """
 
     model_config = CAMEL_CASE
@@ -105,11 +106,15 @@ class DeploymentSpec(Frozen):
     restart: int = 0
     ttl: str | None = None
     expires_at: datetime | None = Field(default=None, alias="expiresAt")
+    priority_class: str | None = Field(default=None, alias="priorityClass")
     update: Update = Update()
 
 
-SWITCHES: Final = ("suspend", "restart", "ttl", "expires_at", "update")
-"""Fields of a spec that say how the work lives, not what runs: a pin leaves them to the wish."""
+SWITCHES: Final = ("suspend", "restart", "ttl", "expires_at", "priority_class", "update")
+"""Fields of a spec that say how the work lives, not what runs: a pin leaves them to the wish.
+
+So no rollback brings back a priority that its owner may not ask for any more.
+"""
 
 
 class Owner(NamedTuple):
@@ -117,6 +122,17 @@ class Owner(NamedTuple):
 
     iss: str
     sub: str
+
+
+class Reach(NamedTuple):
+    """Whose records somebody may reach: those of `owner` (None: of everybody) in `vos`."""
+
+    owner: Owner | None
+    vos: frozenset[str]
+
+    def covers(self, owner: Owner, vo: str) -> bool:
+        """Whether a record of `owner` in `vo` is within reach."""
+        return vo in self.vos and self.owner in {None, owner}
 
 
 class Phase(StrEnum):
@@ -233,6 +249,21 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """What the quota counts of a deployment, and the present wish's place in line.
+
+    `asks` is what a wish in line asks for, empty for one that was let in. `queued_at` is the number
+    of the write since which the wish stands in line (None: it was let in); until then what ran
+    before goes on and nothing new starts. A higher `rank` comes first.
+    """
+
+    counted: Mapping[str, int] = field(default_factory=dict)
+    asks: Mapping[str, int] = field(default_factory=dict)
+    queued_at: int | None = None
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to a deployment.
 
@@ -277,6 +308,7 @@ class Deployment:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)
+    reservation: Reservation = Reservation()
     status: DeploymentStatus = field(default_factory=DeploymentStatus)
     applied: Applied | None = None
 
@@ -284,6 +316,11 @@ class Deployment:
     def being_deleted(self) -> bool:
         """Whether its owner asked for the deletion."""
         return self.deletion_requested_at is not None
+
+    @property
+    def over_quota(self) -> bool:
+        """Whether the present wish stands in line for its quota."""
+        return self.reservation.queued_at is not None
 
     @property
     def target(self) -> DeploymentSpec:

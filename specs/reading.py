@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select
 
 from specs.feeds import newest_change
-from specs.model import Deployment, Owner, Phase, StoreIdentity
+from specs.model import Deployment, Phase, Reach, StoreIdentity
 from specs.records import Head, Look, Row, deployment_of, optional_instant, selects
 from specs.revisions import cursor_of
 from specs.schema import applied_jobs, counter, deployments, secrets
@@ -69,15 +69,21 @@ def fetch_record(connection: Connection, uid: str) -> Deployment | None:
 
 
 def fetch_named(
-    connection: Connection, owner: Owner, name: str, *, vo: str | None
+    connection: Connection, reach: Reach, name: str, *, vo: str | None
 ) -> list[Deployment]:
-    """Return the owner's records of that name in `vo`, None: in every VO, in the order of VOs."""
-    given = {"iss": owner.iss, "sub": owner.sub, "name": name}
+    """Return the records of that name within the reach of one owner, in the order of VOs.
+
+    `vo` None: in every VO.
+    """
+    if reach.owner is None:
+        raise ValueError("a name is unique per owner: say whose")
+    given = {"iss": reach.owner.iss, "sub": reach.owner.sub, "name": name}
     if vo is None:
         rows = connection.execute(NAMED, given)
     else:
         rows = connection.execute(NAMED_IN_VO, given | {"vo": vo})
-    return [record_of(row) for row in rows]
+    # An owner has a name in a VO or two: told apart here, the statement need not grow with `vos`.
+    return [record_of(row) for row in rows if row.vo in reach.vos]
 
 
 def fetch_page(
@@ -134,7 +140,7 @@ def fetch_look(connection: Connection, uid: str) -> LastLook | None:
 
 
 def fetch_secrets(connection: Connection, uid: str) -> dict[str, str]:
-    """Return the secrets of a record by name, none for an unknown one."""
+    """Return the secrets of a record by name as they are kept, none for an unknown one."""
     query = select(secrets.c.name, secrets.c.value).where(secrets.c.uid == uid)
     return {row[0]: row[1] for row in connection.execute(query)}
 
@@ -155,6 +161,10 @@ def record_of(row: Sequence[Any]) -> Deployment:
     return deployment_of(Row._make(row[:-1]), row[-1])
 
 
-def belongs_to(owner: Owner) -> ColumnElement[bool]:
-    """Return the condition that a record is `owner`'s."""
-    return (deployments.c.owner_iss == owner.iss) & (deployments.c.owner_sub == owner.sub)
+def within(reach: Reach, table: Table) -> ColumnElement[bool]:
+    """Return the condition that a row of `table` is within somebody's reach."""
+    condition = table.c.vo.in_(sorted(reach.vos))
+    if reach.owner is None:
+        return condition
+    mine = (table.c.owner_iss == reach.owner.iss) & (table.c.owner_sub == reach.owner.sub)
+    return mine & condition

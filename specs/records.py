@@ -8,7 +8,15 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from specs.model import Applied, Deployment, DeploymentSpec, DeploymentStatus, Owner, Pin
+from specs.model import (
+    Applied,
+    Deployment,
+    DeploymentSpec,
+    DeploymentStatus,
+    Owner,
+    Pin,
+    Reservation,
+)
 
 PIN: Final = TypeAdapter(Pin)
 
@@ -49,6 +57,10 @@ class Row(NamedTuple):
     applied_index: int
     applied_restart: int
     status: str
+    counted: str = "{}"
+    asks: str = "{}"
+    queued_at: int | None = None
+    queue_rank: int = 0
 
 
 class Look(NamedTuple):
@@ -110,6 +122,10 @@ def row_of(record: Deployment) -> Row:
         spec=record.spec.model_dump_json(),
         pin=None if record.pin is None else PIN.dump_json(record.pin).decode(),
         observed_at=optional_instant_text(record.status.observed_at),
+        counted=json_text(record.reservation.counted),
+        asks=json_text(record.reservation.asks),
+        queued_at=record.reservation.queued_at,
+        queue_rank=record.reservation.rank,
         **look._asdict(),
     )
 
@@ -134,6 +150,7 @@ def deployment_of(row: Row, job: str | None) -> Deployment:
         labels=from_json(row.labels),
         annotations=from_json(row.annotations),
         source=from_json(row.source),
+        reservation=reservation_of_row(row),
         status=status_of_row(row),
         applied=applied_of_row(row, job),
     )
@@ -145,6 +162,11 @@ def status_of_row(row: Row) -> DeploymentStatus:
     if row.observed_at is None:
         return status
     return status.model_copy(update={"observed_at": datetime.fromisoformat(row.observed_at)})
+
+
+def reservation_of_row(row: Row) -> Reservation:
+    """Return what the quota counts of the record that `row` keeps."""
+    return Reservation(from_json(row.counted), from_json(row.asks), row.queued_at, row.queue_rank)
 
 
 def applied_of_row(row: Row, job: str | None) -> Applied | None:

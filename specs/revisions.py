@@ -16,6 +16,7 @@ from specs.model import (
     DeploymentStatus,
     Owner,
     Pin,
+    Reservation,
     Revision,
     secret_name,
 )
@@ -126,6 +127,7 @@ def marked_for_deletion(kept: Deployment, *, version: int, now: datetime) -> Dep
         resource_version=version,
         deletion_requested_at=now,
         deletion_held="",
+        reservation=Reservation(kept.reservation.counted),
     )
 
 
@@ -146,7 +148,7 @@ def undeleted(kept: Deployment, *, source: Mapping[str, str], version: int) -> D
 
 def without_a_past(record: Deployment) -> Deployment:
     """Return a record from the trash as it is before anybody looked at it: nothing of it runs."""
-    return replace(record, status=DeploymentStatus(), applied=None)
+    return replace(record, status=DeploymentStatus(), applied=None, reservation=Reservation())
 
 
 def lost_secrets(revision: Revision, stored: Mapping[str, str]) -> list[Fault]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 METADATA: Final = MetaData()
@@ -73,13 +74,25 @@ deployments = Table(
     Column("spec", Text, nullable=False),
     Column("pin", Text),
     Column("status", Text, nullable=False),
+    Column("counted", Text, nullable=False),
+    Column("asks", Text, nullable=False),
+    Column("queued_at", BigInteger),
+    Column("queue_rank", BigInteger, nullable=False),
     UniqueConstraint("owner_iss", "owner_sub", "vo", "name", name="deployments_name"),
     Index("deployments_born", "owner_iss", "owner_sub", "born", unique=True),
     Index("deployments_wished", "wished", unique=True),
     Index("deployments_resource_version", "resource_version", unique=True),
     Index("deployments_source_id", "source_id"),
+    Index("deployments_vo", "vo", "born"),
+    Index(
+        "deployments_queued",
+        "queued_at",
+        sqlite_where=text("queued_at IS NOT NULL"),
+        postgresql_where=text("queued_at IS NOT NULL"),
+    ),
 )
-"""One row per record. `applied_digest` is null while nothing is applied, `pin` while the wish runs.
+"""One row per record. `applied_digest` is null while nothing is applied, `pin` while the wish runs,
+`queued_at` while the wish is let in; `counted` and `asks` are amounts of the quota in JSON.
 
 `source_id` names the source whose reads decide over the record, "" where people do.
 """
@@ -99,6 +112,7 @@ secrets = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
+"""Values are sealed: see `specs.sealing`."""
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -140,6 +154,7 @@ events = Table(
     Column("uid", Text, nullable=False),
     Column("owner_iss", Text, nullable=False),
     Column("owner_sub", Text, nullable=False),
+    Column("vo", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("at", Text, nullable=False),
@@ -171,6 +186,16 @@ trash = Table(
     Index("trash_version", "version"),
 )
 """Records as they were when they went: `record` is the JSON of their `Row`."""
+
+quota_use = Table(
+    "quota_use",
+    METADATA,
+    Column("scope", Text, primary_key=True),
+    Column("used", Text, nullable=False),
+)
+"""What all deployments of a scope count for together: `scope` is `["user", iss, sub]` or
+`["vo", name]`, `used` the amounts by item, both JSON. Always the sums of `deployments.counted`.
+"""
 
 prunes = Table(
     "prunes",

@@ -14,52 +14,40 @@ from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import Connection
-
-from specs import feeds, history, ownership, timeline, trash
-from specs.database import Database
+from specs import history, ownership, timeline, trash
+from specs.admission import admit, forget, let_in, newest_in_line, release
 from specs.faults import VersionConflict
+from specs.lookup import Readable
 from specs.model import (
     Applied,
     Deployment,
     DeploymentStatus,
     Event,
     Owner,
-    Phase,
-    Revision,
-    StoreIdentity,
-    TimelineEntry,
-    Trashed,
+    Reach,
 )
-from specs.ownership import Pruned, SourceState, refuse_foreign
+from specs.ownership import Pruned, refuse_foreign
 from specs.pruning import DeletionBudget, Listing
+from specs.quota import NO_QUOTAS, Quotas
 from specs.reading import (
-    RECORDS,
-    Page,
-    belongs_to,
-    fetch_generation,
-    fetch_heads,
-    fetch_identity,
     fetch_look,
     fetch_named,
-    fetch_page,
-    fetch_record,
     fetch_secrets,
 )
-from specs.records import Head, look_of, optional_instant_text, source_id
+from specs.records import look_of, optional_instant_text, source_id
 from specs.revisions import (
     as_wished,
     marked_for_deletion,
     new_record,
     refuse_absent,
-    refuse_ambiguous,
     refuse_other_wish,
     refuse_stale,
     refuse_while_being_deleted,
     resolved_secrets,
     revised,
 )
-from specs.schema import deployments
+from specs.sealed_rows import seal_all
+from specs.sealing import Seal, opened
 from specs.timeline import Author
 from specs.transaction import WRITE_QUIETLY, Subject, Write
 from specs.wish import Wish
@@ -85,10 +73,11 @@ def random_uid() -> str:
     return str(uuid4())
 
 
-class SpecStore:
+class SpecStore(Readable):
     """The spec store at one database URL: `sqlite:///PATH` or `postgresql://…`.
 
-    The tables must be there: see `migrate`.
+    The tables must be there: see `migrate`. `quotas` are enforced by every write. Secrets are kept
+    sealed; without a `seal` none are taken.
 
     Raises:
         ValueError: the URL names a database that this project does not work on.
@@ -100,20 +89,24 @@ class SpecStore:
         *,
         now: Callable[[], datetime] = utc_now,
         new_uid: Callable[[], str] = random_uid,
+        quotas: Quotas = NO_QUOTAS,
+        seal: Seal | None = None,
     ) -> None:
-        self._database = Database(url)
-        self._now = now
+        super().__init__(url, now=now, quotas=quotas, seal=seal)
         self._new_uid = new_uid
-        self._wishes = feeds.Bell()
-        self._changes = feeds.Bell()
 
     def migrate(self) -> None:
         """Make the tables, or bring older ones up to this version; safe to repeat.
 
         Raises:
             NewerStore: a newer version of this program made them; nothing is changed.
+            SealBroken: the secrets in it were sealed with another key.
         """
         self._database.migrate()
+        if self._seal is not None:
+            with self._database.write() as connection:
+                seal_all(connection, self._seal)
+                connection.commit()
 
     def close(self) -> None:
         """Let everybody go who waits and close every connection; nobody may be writing then."""
@@ -140,6 +133,7 @@ class SpecStore:
         Raises:
             AlreadyExists: the name has another wish, or its record is being deleted.
             InvalidSpec: the wish keeps a secret that was never set.
+            QuotaExceeded: the quota has no room for it, and the site no line to wait in.
         """
         with self._write() as write:
             if idempotency_key is not None:
@@ -180,6 +174,7 @@ class SpecStore:
             VersionConflict: the record is not at `if_version`, or is there and must not be.
             AlreadyExists: the record is being deleted.
             InvalidSpec: the wish keeps a secret that was never set.
+            QuotaExceeded: the quota has no room for it, and the site no line to wait in.
         """
         with self._write() as write:
             record = write.record_named(owner, wish.vo, wish.name)
@@ -200,22 +195,25 @@ class SpecStore:
             AlreadyExists: the name belongs to another source or to people, or the record is being
                 deleted.
             InvalidSpec: the wish keeps a secret that was never set.
+            QuotaExceeded: the quota has no room for it, and the site no line to wait in.
         """
         mine = source_id(source)
+        place = Reach(owner, frozenset({wish.vo}))
         with self._database.read() as connection:
-            for record in fetch_named(connection, owner, wish.name, vo=wish.vo):
+            for record in fetch_named(connection, place, wish.name, vo=wish.vo):
                 # Most wishes of most reads: told without a turn at the lock of the writers.
                 settled = source_id(record.source) == mine and not record.being_deleted
-                if settled and as_wished(record, wish, fetch_secrets(connection, record.uid)):
+                kept = opened(record.uid, fetch_secrets(connection, record.uid), self._seal)
+                if settled and as_wished(record, wish, kept):
                     return record, Change.UNCHANGED
         with self._write() as write:
             author = Author(mine, source)
-            kept = write.record_named(owner, wish.vo, wish.name)
-            if kept is None:
+            there = write.record_named(owner, wish.vo, wish.name)
+            if there is None:
                 return self._insert(write, wish, owner, owner_name, author), Change.CREATED
-            refuse_foreign(kept, mine)
-            changed = self._revise(write, kept, wish, owner_name, author)
-            return changed, Change.UNCHANGED if changed is kept else Change.CHANGED
+            refuse_foreign(there, mine)
+            changed = self._revise(write, there, wish, owner_name, author)
+            return changed, Change.UNCHANGED if changed is there else Change.CHANGED
 
     def request_deletion(
         self, uid: str, *, actor: str, source: Mapping[str, str], if_version: int | None = None
@@ -238,6 +236,8 @@ class SpecStore:
             marked = marked_for_deletion(record, version=write.version, now=write.now())
             write.save(marked, wished=True)
             write.tell(Subject.of(marked), timeline.deletion_requested(Author(actor, source)))
+            if record.over_quota:
+                let_in(write, self._quotas, beside=record)
             return marked
 
     def touch(self, uid: str) -> Deployment:
@@ -278,7 +278,14 @@ class SpecStore:
         """
         with self._write() as write:
             author = Author(actor, source)
-            return history.roll_back(write, uid, generation, author=author, if_version=if_version)
+            return history.roll_back(
+                write,
+                uid,
+                generation,
+                author=author,
+                if_version=if_version,
+                quotas=self._quotas,
+            )
 
     def pin_last_good(
         self, uid: str, *, failed_generation: int, good_generation: int, message: str
@@ -295,48 +302,11 @@ class SpecStore:
                 failed_generation=failed_generation,
                 good_generation=good_generation,
                 message=message,
+                quotas=self._quotas,
             )
 
-    def history(self, uid: str) -> Sequence[Revision]:
-        """Return what was wished at each generation, newest first; the oldest are not kept.
-
-        A deletion is a generation without a revision.
-        """
-        with self._database.read() as connection:
-            return history.fetch_revisions(connection, uid)
-
-    def events(self, uid: str, *, after: int = 0, limit: int = 500) -> Sequence[TimelineEntry]:
-        """Return up to `limit` events of a record after that number, oldest first.
-
-        They are there while the record is in the trash, too.
-        """
-        with self._database.read() as connection:
-            return history.fetch_events(connection, uid, after=after, limit=limit)
-
-    def owner_events(
-        self, owner: Owner, *, after: int = 0, limit: int = 500
-    ) -> Sequence[TimelineEntry]:
-        """Return up to `limit` events of all of the owner's records, like `events`."""
-        with self._database.read() as connection:
-            return history.fetch_owner_events(connection, owner, after=after, limit=limit)
-
-    def generation(self, uid: str) -> int | None:
-        """Return the present generation of a record, None where it is gone."""
-        with self._database.read() as connection:
-            return fetch_generation(connection, uid)
-
-    def deleted(self, uids: Sequence[str]) -> frozenset[str]:
-        """Return those of `uids` whose records were deleted and are in the trash."""
-        with self._database.read() as connection:
-            return trash.fetch_deleted(connection, uids)
-
-    def trash(self, owner: Owner) -> Sequence[Trashed]:
-        """Return what the owner can have back, newest deletion first."""
-        with self._database.read() as connection:
-            return trash.fetch_trash(connection, owner)
-
     def undelete(
-        self, *, owner: Owner, vo: str | None, name: str, actor: str, source: Mapping[str, str]
+        self, reach: Reach, *, vo: str | None, name: str, actor: str, source: Mapping[str, str]
     ) -> Deployment:
         """Call off the newest deletion of that name, under way or done; return the record.
 
@@ -347,10 +317,13 @@ class SpecStore:
             NotFound: there was no deletion of that name, or the trash no longer has it.
             AlreadyExists: the name is taken.
             InvalidSpec: `vo` is None and more than one VO has a deletion of that name.
+            QuotaExceeded: the quota has no room for it, and the site no line to wait in.
         """
         with self._write() as write:
             author = Author(actor, source)
-            return trash.undelete(write, owner=owner, vo=vo, name=name, author=author)
+            return trash.undelete(
+                write, reach, vo=vo, name=name, author=author, quotas=self._quotas
+            )
 
     def clean_up(self, *, trash_before: datetime, events_before: datetime) -> int:
         """Remove for good what was deleted and what happened before; return how many rows.
@@ -376,80 +349,16 @@ class SpecStore:
             if ownership.judged(connection, listing, budget, now=self._now()).nothing:
                 return Pruned()
         with self._write() as write:
-            return ownership.prune(write, listing, budget)
+            pruned = ownership.prune(write, listing, budget)
+            let_in(write, self._quotas)
+            return pruned
 
     def confirm_deletions(self, source: str, *, actor: str) -> int:
         """Delete all of the source's records whose deletion is held; return how many."""
         with self._write() as write:
-            return ownership.confirm_deletions(write, source, actor=actor)
-
-    def held_deletions(self, source: str) -> Sequence[Deployment]:
-        """Return the source's records whose deletion waits for a yes, by owner and name."""
-        with self._database.read() as connection:
-            return ownership.fetch_held(connection, source)
-
-    def sources(self) -> Sequence[SourceState]:
-        """Return every source that owns records, by name."""
-        with self._database.read() as connection:
-            return ownership.fetch_sources(connection)
-
-    def identity(self) -> StoreIdentity:
-        """Return which store this is, and how far it has come."""
-        with self._database.read() as connection:
-            return fetch_identity(connection)
-
-    def get(self, uid: str) -> Deployment | None:
-        """Return one record whoever owns it, or None where it is gone: for the reconciler."""
-        with self._database.read() as connection:
-            return fetch_record(connection, uid)
-
-    def find(self, *, owner: Owner, vo: str | None, name: str) -> Deployment:
-        """Return the owner's record of that name; `vo` None: from whichever VO has it.
-
-        Raises:
-            NotFound: the owner has none.
-            InvalidSpec: `vo` is None and more than one VO has it.
-        """
-        with self._database.read() as connection:
-            found = fetch_named(connection, owner, name, vo=vo)
-        if len(found) > 1:
-            refuse_ambiguous(name, [record.vo for record in found])
-        return found[0] if found else refuse_absent(name)
-
-    def find_uid(self, *, owner: Owner, uid: str) -> Deployment:
-        """Return the owner's record; NotFound where it is gone or somebody else's."""
-        record = self.get(uid)
-        return record if record and record.owner == owner else refuse_absent(uid)
-
-    def page(
-        self,
-        *,
-        owner: Owner,
-        vo: str | None = None,
-        phase: Phase | None = None,
-        labels: Mapping[str, str] = NO_LABELS,
-        limit: int = 500,
-        continue_: str | None = None,
-    ) -> Page:
-        """Return up to `limit` of the owner's records, newest first, from `continue_` on.
-
-        Records that come or go between two pages shift nothing.
-
-        Raises:
-            InvalidSpec: `continue_` is no place in the list.
-        """
-        query = RECORDS.where(belongs_to(owner))
-        if vo is not None:
-            query = query.where(deployments.c.vo == vo)
-        with self._database.read() as connection:
-            return fetch_page(
-                connection, query, phase=phase, labels=labels, limit=limit, continue_=continue_
-            )
-
-    def secrets(self, uid: str) -> Mapping[str, str]:
-        """Return the secrets of a record by `secret_name`; none for an unknown one."""
-        with self._database.read() as connection:
-            return fetch_secrets(connection, uid)
+            confirmed = ownership.confirm_deletions(write, source, actor=actor)
+            let_in(write, self._quotas)
+            return confirmed
 
     def put_status(
         self,
@@ -505,6 +414,27 @@ class SpecStore:
             if written or overtaken:
                 return True
 
+    def release(self, uid: str, *, generation: int) -> None:
+        """Count no more of a record than `generation` asks for, and let in whom that makes room.
+
+        For the reconciler, once nothing of an earlier generation can run. Nothing is done where the
+        record is at another generation.
+        """
+        with self._write() as write:
+            record = write.record(uid)
+            if record is not None and record.generation == generation:
+                release(write, record, self._quotas)
+
+    def let_in(self) -> int:
+        """Let in who waits for the quota and has room now; return how many.
+
+        Every write that makes room does so by itself; this is for limits that were raised.
+        """
+        if not self._ask(newest_in_line):
+            return 0
+        with self._write() as write:
+            return let_in(write, self._quotas)
+
     def remove_finalizer(self, uid: str, finalizer: str) -> None:
         """Take a finalizer off a record that is being deleted; with its last one it is trash.
 
@@ -517,55 +447,16 @@ class SpecStore:
             left = tuple(kept for kept in record.finalizers if kept != finalizer)
             if not left:
                 write.move_to_trash(replace(record, finalizers=left))
+                forget(write, record, self._quotas)
             elif left != record.finalizers:
                 write.save(
                     replace(record, finalizers=left, resource_version=write.version), wished=False
                 )
 
-    def heads(self) -> Sequence[Head]:
-        """Return the head of every record, in no order."""
-        with self._database.read() as connection:
-            return fetch_heads(connection)
-
-    def wishes_after(self, position: int, *, limit: int = 1000) -> Sequence[feeds.Wished]:
-        """Return the wishes after `position`, oldest first.
-
-        Every uid comes once, at its newest position.
-        """
-        with self._database.read() as connection:
-            return feeds.wishes_after(connection, position, limit)
-
-    def wait_for_wishes(self, after: int, *, timeout_s: float) -> bool:
-        """Wait until there is a wish after that position; False when the time is up.
-
-        This process's writes wake at once, others' within a second.
-        """
-        return self._wishes.wait(
-            after, timeout_s=timeout_s, ask=lambda: self._ask(feeds.newest_wish)
-        )
-
-    def newest_version(self) -> int:
-        """Return the number of the newest write of any kind: the end of both feeds."""
-        return self._ask(feeds.newest_change)
-
-    def changes_after(self, version: int, *, limit: int = 1000) -> tuple[int, Sequence[str]]:
-        """Return the version to go on from and the uids that changed after `version`.
-
-        Statuses count, and so do records that are gone. A uid may come twice.
-        """
-        with self._database.read() as connection:
-            return feeds.changes_after(connection, version, limit)
-
-    def wait_for_changes(self, after: int, *, timeout_s: float) -> bool:
-        """Wait until anything changed after that version; like `wait_for_wishes`."""
-        return self._changes.wait(
-            after, timeout_s=timeout_s, ask=lambda: self._ask(feeds.newest_change)
-        )
-
     @contextmanager
     def _write(self, *, durable: bool = True) -> Iterator[Write]:
         with self._database.write(durable=durable) as connection:
-            write = Write(connection, durable=durable, now=self._now)
+            write = Write(connection, durable=durable, now=self._now, seal=self._seal)
             yield write
             if write.changed:
                 connection.commit()
@@ -598,6 +489,7 @@ class SpecStore:
             version=write.version,
             now=self._now(),
         )
+        record = admit(write, record, self._quotas)
         write.insert(record, values, author, timeline.created(record, author))
         return record
 
@@ -616,15 +508,14 @@ class SpecStore:
             version=write.version,
         )
         if changed.generation > record.generation:
+            changed = admit(write, changed, self._quotas)
             secrets = timeline.changed_secrets(kept, values)
             events = timeline.wish_changed(record, changed, author, secrets=secrets)
             write.save_wish(changed, author, *events)
+            if record.over_quota:
+                let_in(write, self._quotas, beside=record)
         elif changed is not record:
             write.save(changed, wished=False)
         if values != kept:
             write.save_secrets(record.uid, values)
         return changed
-
-    def _ask(self, question: Callable[[Connection], int]) -> int:
-        with self._database.read() as connection:
-            return question(connection)

@@ -77,6 +77,11 @@ def deleted() -> Event:
     return told(BY_RECONCILER, "Deleted", "Nothing of it runs; the record is in the trash.")
 
 
+def let_in() -> Event:
+    """Return the event of a wish that leaves the line for its quota."""
+    return told(BY_RECONCILER, "QuotaReserved", "The quota has room for it now: it was let in.")
+
+
 def undeleted(author: Author, *, from_trash: bool) -> Event:
     """Return the event of a deletion that was taken back."""
     message = "The record is back from the trash." if from_trash else "The deletion was called off."

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Self
 
 from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, text, update
 
-from specs.model import Applied, Deployment, Event, Owner
+from specs.model import Applied, Deployment, Event, Owner, Reach
 from specs.reading import fetch_named, fetch_record, fetch_secrets
 from specs.records import Look, instant_text, json_text, row_of
 from specs.schema import (
@@ -24,6 +24,7 @@ from specs.schema import (
     secrets,
     trash,
 )
+from specs.sealing import Seal, opened, sealed
 from specs.timeline import Author, deleted
 
 EVENTS_KEPT: Final = 500
@@ -65,9 +66,9 @@ WRITE_QUIETLY: Final = (
     .where(deployments.c.uid == bindparam("of_uid"))
     .values(seen_index=bindparam("seen_index"), wake_at=bindparam("wake_at"))
 )
-SUBJECT: Final = select(deployments.c.owner_iss, deployments.c.owner_sub, deployments.c.name).where(
-    deployments.c.uid == bindparam("uid")
-)
+SUBJECT: Final = select(
+    deployments.c.owner_iss, deployments.c.owner_sub, deployments.c.vo, deployments.c.name
+).where(deployments.c.uid == bindparam("uid"))
 ADD_EVENT: Final = insert(events)
 TRIM_EVENTS: Final = delete(events).where(
     events.c.uid == bindparam("of_uid"),
@@ -98,13 +99,14 @@ class Subject(NamedTuple):
 
     uid: str
     owner: Owner
+    vo: str
     name: str
     generation: int
 
     @classmethod
     def of(cls, record: Deployment) -> Self:
         """Return `record` as the timeline names it."""
-        return cls(record.uid, record.owner, record.name, record.generation)
+        return cls(record.uid, record.owner, record.vo, record.name, record.generation)
 
 
 class Write:
@@ -115,10 +117,16 @@ class Write:
     """
 
     def __init__(
-        self, connection: Connection, *, durable: bool, now: Callable[[], datetime]
+        self,
+        connection: Connection,
+        *,
+        durable: bool,
+        now: Callable[[], datetime],
+        seal: Seal | None,
     ) -> None:
         self.connection = connection
         self.now = now
+        self.seal = seal
         self.changed = False
         self.wished = False
         self._take_number: Executable = TAKE_DURABLE_NUMBER if durable else TAKE_NUMBER
@@ -135,7 +143,8 @@ class Write:
 
     def record_named(self, owner: Owner, vo: str, name: str) -> Deployment | None:
         """Return the owner's record of that name, or None."""
-        return next(iter(fetch_named(self.connection, owner, name, vo=vo)), None)
+        reach = Reach(owner, frozenset({vo}))
+        return next(iter(fetch_named(self.connection, reach, name, vo=vo)), None)
 
     def record_of_key(self, owner: Owner, key: str) -> Deployment | None:
         """Return the record that was answered to the owner's request of that key, or None."""
@@ -148,13 +157,16 @@ class Write:
         return None if uid is None else self.record(uid)
 
     def secrets(self, uid: str) -> dict[str, str]:
-        """Return the secrets of a record by name."""
-        return fetch_secrets(self.connection, uid)
+        """Return the secrets of a record by name. Raises: SealBroken."""
+        return opened(uid, fetch_secrets(self.connection, uid), self.seal)
 
     def insert(
         self, record: Deployment, values: Mapping[str, str], author: Author, event: Event
     ) -> None:
-        """Add a record with its secrets, its revision and what the timeline tells; it is a wish."""
+        """Add a record with its secrets, its revision and what the timeline tells; it is a wish.
+
+        Raises: InvalidSpec where there are secrets and no key to seal them with.
+        """
         numbers = {"born": self.version, "wished": self.version, "seen_index": 0}
         self.connection.execute(insert(deployments), row_of(record)._asdict() | numbers)
         self._insert_secrets(record.uid, values)
@@ -226,7 +238,7 @@ class Write:
     def subject(self, uid: str, *, generation: int) -> Subject | None:
         """Return a record as the timeline names it, or None where it is gone."""
         row = self.connection.execute(SUBJECT, {"uid": uid}).one_or_none()
-        return row and Subject(uid, Owner(row[0], row[1]), row[2], generation)
+        return row and Subject(uid, Owner(row[0], row[1]), row[2], row[3], generation)
 
     def tell(self, subject: Subject, *told: Event) -> None:
         """Append events to the timeline of a record, and drop its oldest ones."""
@@ -237,6 +249,7 @@ class Write:
             "uid": subject.uid,
             "owner_iss": subject.owner.iss,
             "owner_sub": subject.owner.sub,
+            "vo": subject.vo,
             "name": subject.name,
             "generation": subject.generation,
             "at": instant_text(self.now()),
@@ -267,7 +280,7 @@ class Write:
                 "vo": record.vo,
                 "name": record.name,
                 "record": json_text(row_of(record)._asdict()),
-                "secrets": json_text(self.secrets(record.uid)),
+                "secrets": json_text(fetch_secrets(self.connection, record.uid)),
             },
         )
         self.connection.execute(delete(deployments).where(deployments.c.uid == record.uid))
@@ -295,6 +308,7 @@ class Write:
         )
 
     def _insert_secrets(self, uid: str, values: Mapping[str, str]) -> None:
-        rows = [{"uid": uid, "name": name, "value": value} for name, value in values.items()]
+        kept = sealed(uid, values, self.seal)
+        rows = [{"uid": uid, "name": name, "value": value} for name, value in kept.items()]
         if rows:
             self.connection.execute(insert(secrets), rows)

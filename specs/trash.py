@@ -5,14 +5,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, Table, bindparam, delete, select
+from sqlalchemy import Connection, Table, delete, select
 
+from specs.admission import admit
 from specs.faults import AlreadyExists
-from specs.model import Deployment, Owner, Trashed
-from specs.reading import fetch_named
+from specs.model import Deployment, Reach, Trashed
+from specs.quota import Quotas
+from specs.reading import fetch_named, within
 from specs.records import Row, deployment_of, instant_text
 from specs.revisions import refuse_absent, refuse_ambiguous, undeleted, without_a_past
 from specs.schema import departures, events, revisions, trash
+from specs.sealing import opened
 from specs.timeline import Author
 from specs.timeline import undeleted as undeleted_event
 from specs.transaction import Write
@@ -20,18 +23,14 @@ from specs.transaction import Write
 CHUNK: Final = 500
 """Rows that one transaction of a clean-up removes of a table, so that others get their turn."""
 
-TRASH: Final = (
-    select(trash.c.vo, trash.c.record, trash.c.at, trash.c.secrets)
-    .where(trash.c.owner_iss == bindparam("iss"), trash.c.owner_sub == bindparam("sub"))
-    .order_by(trash.c.version.desc())
+TRASH: Final = select(trash.c.vo, trash.c.record, trash.c.at, trash.c.secrets).order_by(
+    trash.c.version.desc()
 )
-TRASH_NAMED: Final = TRASH.where(trash.c.name == bindparam("name"))
 
 
-def fetch_trash(connection: Connection, owner: Owner) -> list[Trashed]:
-    """Return what the owner can have back, newest deletion first."""
-    rows = connection.execute(TRASH, {"iss": owner.iss, "sub": owner.sub})
-    return [trashed_of(row) for row in rows]
+def fetch_trash(connection: Connection, reach: Reach) -> list[Trashed]:
+    """Return what can be had back of what is within reach, newest deletion first."""
+    return [trashed_of(row) for row in connection.execute(TRASH.where(within(reach, trash)))]
 
 
 def fetch_deleted(connection: Connection, uids: Sequence[str]) -> frozenset[str]:
@@ -48,7 +47,7 @@ def trashed_of(row: Sequence[Any]) -> Trashed:
 
 
 def undelete(
-    write: Write, *, owner: Owner, vo: str | None, name: str, author: Author
+    write: Write, reach: Reach, *, vo: str | None, name: str, author: Author, quotas: Quotas
 ) -> Deployment:
     """Call off the newest deletion of that name, under way or done; return the record.
 
@@ -56,10 +55,11 @@ def undelete(
         NotFound: there was no deletion of that name, or the trash no longer has it.
         AlreadyExists: the name is taken.
         InvalidSpec: `vo` is None and more than one VO has a deletion of that name.
+        QuotaExceeded: the quota has no room for it.
     """
-    living = {record.vo: record for record in fetch_named(write.connection, owner, name, vo=vo)}
-    given = {"iss": owner.iss, "sub": owner.sub, "name": name}
-    trashed = [row for row in write.connection.execute(TRASH_NAMED, given) if vo in (None, row.vo)]
+    living = {record.vo: record for record in fetch_named(write.connection, reach, name, vo=vo)}
+    query = TRASH.where(within(reach, trash), trash.c.name == name)
+    trashed = [row for row in write.connection.execute(query) if vo in (None, row.vo)]
     deleted = {record.vo for record in living.values() if record.being_deleted}
     vos = sorted(deleted.union(row.vo for row in trashed) or living)
     if len(vos) > 1:
@@ -68,10 +68,11 @@ def undelete(
         refuse_absent(name)
     record = living.get(vos[0])
     if record is None:
-        return _take_out(write, next(iter(trashed)), author)
+        return _take_out(write, next(iter(trashed)), author, quotas)
     if not record.being_deleted:
         raise AlreadyExists(f"{name!r} in {record.vo} is there: delete or rename it first")
     changed = undeleted(record, source=author.source, version=write.version)
+    changed = admit(write, changed, quotas)
     write.save_wish(changed, author, undeleted_event(author, from_trash=False))
     return changed
 
@@ -96,11 +97,12 @@ def clean_up_once(write: Write, *, trash_before: datetime, events_before: dateti
     return removed
 
 
-def _take_out(write: Write, row: Any, author: Author) -> Deployment:
+def _take_out(write: Write, row: Any, author: Author, quotas: Quotas) -> Deployment:
     record = without_a_past(trashed_of(row).deployment)
     write.connection.execute(delete(trash).where(trash.c.uid == record.uid))
     back = undeleted(record, source=author.source, version=write.version)
-    secrets = from_json(row.secrets)
+    back = admit(write, back, quotas)
+    secrets = opened(record.uid, from_json(row.secrets), write.seal)
     write.insert(back, secrets, author, undeleted_event(author, from_trash=True))
     return back
 

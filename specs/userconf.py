@@ -1,11 +1,11 @@
 """The form that users fill in, `etc/userconf.yaml`: fields, defaults, allowed values (pure).
 
-The operator sets names, defaults, options and ranges; which groups and keys exist, and which of
-them are texts, numbers or secrets, is fixed by `specs.model`.
+The operator sets names, defaults, options and ranges, and other ones for single VOs; which groups
+and keys exist, and which of them are texts, numbers or secrets, is fixed by `specs.model`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -28,7 +28,10 @@ SERVICE_FIELD: Final = ("general", "service")
 PASSWORD_FIELD: Final = ("general", "jupyter_password")
 LINES_FIELD: Final = ("general", "desc")
 
-ENTRY_KEYS: Final = ("name", "value", "options", "range", "description")
+RULE_KEYS: Final = ("value", "options", "range")
+"""What a field's entry may say otherwise for one VO."""
+
+ENTRY_KEYS: Final = ("name", *RULE_KEYS, "description", "vo")
 
 MAX_TEXT: Final = 512
 MAX_SECRET: Final = 1024
@@ -121,22 +124,32 @@ class FormField:
 
 @dataclass(frozen=True, slots=True)
 class UserConf:
-    """The parsed form: every field, in the order of the file."""
+    """The parsed form: every field, in the order of the file.
+
+    `by_vo` has the whole form of each VO that has rules of its own.
+    """
 
     fields: Mapping[FieldKey, FormField]
+    by_vo: Mapping[str, "UserConf"] = field(default_factory=dict)
 
-    def form(self, *, vos: Sequence[str] = (), module: str | None = None) -> dict[str, Any]:
+    def in_vo(self, vo: str) -> "UserConf":
+        """Return the form that deployments in `vo` are checked with."""
+        return self.by_vo.get(vo, self)
+
+    def form(
+        self, *, vos: Sequence[str] = (), vo: str | None = None, module: str | None = None
+    ) -> dict[str, Any]:
         """Return {group: {key: {name, value, options?, range?, description?}}}.
 
-        `vos` are the caller's, offered as options; `module` fills in its own image.
+        `vos` are the caller's, offered as options; `vo` is the one of them whose rules are shown,
+        None: the one that a deployment without a VO goes to. `module` fills in its own image.
         """
+        usual = self.fields[VO_FIELD].value
+        chosen = vo or next((str(known) for known in (usual, *vos) if known in vos), "")
         form: dict[str, Any] = {group: {} for group in GROUPS}
-        for (group, key), field in self.fields.items():
-            form[group][key] = field.shown()
-        vo = form[VO_FIELD[0]][VO_FIELD[1]]
-        vo["options"] = list(vos)
-        if vos and vo["value"] not in vos:
-            vo["value"] = vos[0]
+        for (group, key), shown_field in self.in_vo(chosen).fields.items():
+            form[group][key] = shown_field.shown()
+        form[VO_FIELD[0]][VO_FIELD[1]] |= {"value": chosen or usual, "options": list(vos)}
         for (group, key), value in module_defaults(module).items():
             form[group][key]["value"] = value
         return form
@@ -163,17 +176,22 @@ def read_userconf(tree: object) -> UserConf:
     faults = list(userconf_faults(tree))
     if faults:
         raise ValueError("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))
-    return UserConf(
-        {
-            (group, key): _field((group, key), entry)
-            for group in GROUPS
-            for key, entry in mapping_at(tree, group).items()
-        }
-    )
+    entries = {
+        (group, key): entry for group in GROUPS for key, entry in mapping_at(tree, group).items()
+    }
+    fields = {key: _field(key, entry) for key, entry in entries.items()}
+    by_vo: dict[str, dict[FieldKey, FormField]] = {}
+    for key, entry in entries.items():
+        for vo, own in mapping_at(entry, "vo").items():
+            by_vo.setdefault(vo, {})[key] = _field(key, {**entry, **own})
+    return UserConf(fields, {vo: UserConf({**fields, **own}) for vo, own in by_vo.items()})
 
 
-def userconf_faults(tree: object) -> Iterator[Fault]:
-    """Say all that is wrong with the tree of `userconf.yaml`."""
+def userconf_faults(tree: object, vos: Collection[str] | None = None) -> Iterator[Fault]:
+    """Say all that is wrong with the tree of `userconf.yaml`.
+
+    `vos` are those that it may have rules for, None: any.
+    """
     yield from mapping_faults(tree, GROUPS, "", required=GROUPS)
     for group, model in GROUPS.items():
         if not isinstance(tree, Mapping) or group not in tree:
@@ -182,10 +200,12 @@ def userconf_faults(tree: object) -> Iterator[Fault]:
         yield from mapping_faults(tree[group], kinds, pointer("", group), required=kinds)
         for key, entry in mapping_at(tree, group).items():
             if key in kinds:
-                yield from _entry_faults((group, key), entry, kinds[key])
+                yield from _entry_faults((group, key), entry, kinds[key], vos=vos)
 
 
-def _entry_faults(key: FieldKey, entry: object, kind: object) -> Iterator[Fault]:
+def _entry_faults(
+    key: FieldKey, entry: object, kind: object, *, vos: Collection[str] | None
+) -> Iterator[Fault]:
     at = pointer("", *key)
     shape = list(mapping_faults(entry, ENTRY_KEYS, at, required=("name", "value")))
     yield from shape
@@ -195,6 +215,28 @@ def _entry_faults(key: FieldKey, entry: object, kind: object) -> Iterator[Fault]
         if not isinstance(entry.get(word, ""), str):
             message = f"must be a text, not {shown(entry[word])}"
             yield Fault(pointer(at, word), "WrongType", message)
+    rules = list(_rule_faults(key, entry, kind, at))
+    yield from rules
+    if "vo" in entry and not rules:
+        yield from _vo_faults(key, entry, kind, vos=vos)
+
+
+def _vo_faults(
+    key: FieldKey, entry: Mapping[str, Any], kind: object, *, vos: Collection[str] | None
+) -> Iterator[Fault]:
+    at = pointer("", *key, "vo")
+    if key == VO_FIELD:
+        yield Fault(at, "UnknownKey", "which VO there is to choose does not depend on the VO")
+        return
+    known = mapping_at(entry, "vo") if vos is None else vos
+    yield from mapping_faults(entry["vo"], known, at)
+    for vo, own in mapping_at(entry, "vo").items():
+        shape = list(mapping_faults(own, RULE_KEYS, pointer(at, vo)))
+        yield from shape or _rule_faults(key, {**entry, **own}, kind, pointer(at, vo))
+
+
+def _rule_faults(key: FieldKey, entry: Mapping[str, Any], kind: object, at: str) -> Iterator[Fault]:
+    """Check `RULE_KEYS` together: the default keeps to the options and the range."""
     limits = list(_limit_faults(entry, kind, at))
     yield from limits
     if limits:

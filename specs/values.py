@@ -94,16 +94,29 @@ def read_values(groups: Mapping[str, Any], conf: UserConf, root: str, *, module:
 def value_faults(
     groups: Mapping[str, Any], values: Values, conf: UserConf, *, kept: Deployment | None
 ) -> Iterator[Fault]:
-    """Say all that is wrong with the groups; `kept` is the record whose secrets may be kept."""
+    """Say all that is wrong with the groups.
+
+    `kept` is the record that they replace: its secrets may be kept, and what stands in it may stay
+    where the operator's rules have become narrower since.
+    """
     for group in GROUPS:
         if group in groups:
             keys = [key for owner, key in conf.fields if owner == group]
             yield from _group_faults(groups[group], group, keys, pointer(values.root, group))
-    for key, given in values.given.items():
-        yield from conf.fields[key].faults(given.value, given.at)
+    for key, form_field in conf.fields.items():
+        # What was not given too: a module's default is no default of the form, which was checked.
+        if not _stands(kept, key, values.value(key)):
+            yield from form_field.faults(values.value(key), values.at(key))
     yield from _tag_faults(groups, values)
     yield from _kept_faults(values, kept)
     yield from _password_faults(values, kept)
+
+
+def _stands(kept: Deployment | None, key: FieldKey, value: object) -> bool:
+    if kept is None:
+        return False
+    stored = getattr(getattr(kept.spec, key[0]), key[1])
+    return type(value) is type(stored) and value == stored  # true and 1.0 equal 1 in Python
 
 
 def _group_faults(body: object, group: str, keys: Sequence[str], at: str) -> Iterator[Fault]:

@@ -5,7 +5,7 @@ only where nothing is wrong the defaults are filled in: the form's ← the modul
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,7 +29,16 @@ from specs.texts import near, pointer, shown
 from specs.userconf import GROUPS, VO_FIELD, UserConf, is_module
 from specs.values import Given, Values, read_values, value_faults
 
-SPEC_KEYS: Final = ("module", *GROUPS, "suspend", "restart", "ttl", "expiresAt", "update")
+SPEC_KEYS: Final = (
+    "module",
+    *GROUPS,
+    "suspend",
+    "restart",
+    "ttl",
+    "expiresAt",
+    "priorityClass",
+    "update",
+)
 UPDATE_KEYS: Final = ("policy", "rollbackOnFailure")
 POLICIES: Final = ("safe", "queue")
 MAX_RESTART: Final = 1_000_000
@@ -64,22 +73,30 @@ class Wish:
 
 
 def wish_of_manifest(
-    body: object, conf: UserConf, *, vos: Sequence[str], kept: Deployment | None = None
+    body: object,
+    conf: UserConf,
+    *,
+    vos: Sequence[str],
+    classes: Mapping[str, Collection[str]] = {},
+    kept: Deployment | None = None,
 ) -> Wish:
     """Read a manifest: `{apiVersion, kind, metadata, spec}`.
 
-    `vos` are the caller's. `kept` is the record that the manifest replaces: what a secret said to
-    be kept is kept from, and whose VO stands where none is named.
+    `vos` are the caller's; `classes` are the site's priority classes, each with the VOs in which
+    the caller may ask for it. `kept` is the record that the manifest replaces: what a secret said
+    to be kept is kept from, whose VO stands where none is named, and whose values may stay.
 
     Raises `InvalidSpec` with every fault; show them all.
     """
     faults = list(_manifest_faults(body))
     metadata, spec = mapping_at(body, "metadata"), mapping_at(body, "spec")
+    chosen = [*_named_vo(metadata.get("vo"), "/metadata/vo"), *_chosen_vo(spec, "/spec")]
+    fallback = (kept.vo,) if kept else (_usual_vo(conf), *_only(vos))
+    vo, vo_faults = _choose_vo(chosen, vos, fallback=fallback, at="/metadata/vo")
+    conf = conf.in_vo(vo)
     values = read_values(spec, conf, "/spec", module=spec.get("module"))
     faults += value_faults(spec, values, conf, kept=kept)
-    chosen = [*_named_vo(metadata.get("vo"), "/metadata/vo"), *_chosen_vo(values)]
-    fallback = (kept.vo,) if kept else (values.defaults[VO_FIELD], *_only(vos))
-    vo, vo_faults = _choose_vo(chosen, vos, fallback=fallback, at="/metadata/vo")
+    faults += _priority_faults(spec.get("priorityClass"), classes, vo=vo, kept=kept)
     refuse([*faults, *vo_faults])
     return Wish(
         vo=vo,
@@ -100,10 +117,11 @@ def wish_of_conf(conf_body: object, conf: UserConf, *, vos: Sequence[str], name:
     """
     faults = list(mapping_faults(conf_body, tuple(GROUPS), ""))
     body = conf_body if isinstance(conf_body, Mapping) else {}
+    fallback, at = (_usual_vo(conf), *vos), pointer("", *VO_FIELD)
+    vo, vo_faults = _choose_vo(_chosen_vo(body, ""), vos, fallback=fallback, at=at)
+    conf = conf.in_vo(vo)
     values = read_values(body, conf, "", module=None)
     faults += value_faults(body, values, conf, kept=None)
-    fallback = (values.defaults[VO_FIELD], *vos)
-    vo, vo_faults = _choose_vo(_chosen_vo(values), vos, fallback=fallback, at=values.at(VO_FIELD))
     refuse([*faults, *vo_faults])
     return Wish(vo=vo, name=name, spec=_spec(values, {}, vo=vo), secrets=values.secrets())
 
@@ -224,6 +242,27 @@ def _end_faults(ttl: object, expires_at: object) -> Iterator[Fault]:
         yield Fault("/spec/expiresAt", "Contradiction", message, "ttl or expiresAt")
 
 
+def _priority_faults(
+    name: object,
+    classes: Mapping[str, Collection[str]],
+    *,
+    vo: str,
+    kept: Deployment | None,
+) -> Iterator[Fault]:
+    """Check the class; null says nothing, and one that an operator gave may stay."""
+    if name is None or (kept is not None and name == kept.spec.priority_class):
+        return
+    usable = [known for known, vos in classes.items() if vo in vos or not vo]
+    if name in usable:
+        return
+    allowed = f"one of your priority classes: {', '.join(usable) or 'you have none'}"
+    for_others = name in list(classes)
+    code = "RoleNeeded" if for_others else "NotAnOption"
+    hint = "another role may ask for it" if for_others else near(name, usable)
+    message = f"{shown(name)} is not {allowed}{hint and '; ' + hint}"
+    yield Fault("/spec/priorityClass", code, message, allowed)
+
+
 def _instant(text: object) -> datetime | None:
     """Return the instant that `text` writes, in UTC; None where it is no instant."""
     if not isinstance(text, str) or INSTANT.fullmatch(text) is None:
@@ -242,10 +281,15 @@ def _named_vo(vo: object, at: str) -> Sequence[Given]:
     return () if vo is None else (Given(vo, at),)
 
 
-def _chosen_vo(values: Values) -> Sequence[Given]:
+def _chosen_vo(groups: Mapping[str, Any], root: str) -> Sequence[Given]:
     """Return the VO of the form's own field; "" there leaves the choice open."""
-    given = values.given.get(VO_FIELD)
-    return (given,) if given and isinstance(given.value, str) and given.value else ()
+    group, key = VO_FIELD
+    vo = mapping_at(groups, group).get(key)
+    return (Given(vo, pointer(root, group, key)),) if isinstance(vo, str) and vo else ()
+
+
+def _usual_vo(conf: UserConf) -> str:
+    return str(conf.fields[VO_FIELD].value)
 
 
 def _choose_vo(
@@ -290,5 +334,6 @@ def _spec(values: Values, switches: Mapping[str, Any], *, vo: str) -> Deployment
         restart=switches.get("restart", 0),
         ttl=switches.get("ttl"),
         expiresAt=_instant(switches.get("expiresAt")),
+        priorityClass=switches.get("priorityClass"),
         update=Update(**switches.get("update", {})),
     )

@@ -23,8 +23,10 @@ from specs.model import (
     General,
     Hardware,
     Owner,
+    Reach,
     Storage,
 )
+from specs.sealing import Seal
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 UID = "11111111-1111-4111-8111-111111111111"
@@ -32,6 +34,8 @@ VO = "vo.ai4eosc.eu"
 REF = JobRef("ai4eosc", UID)
 SITE = Site(namespaces={VO: "ai4eosc"})
 ALICE = Owner("https://aai.egi.eu/auth/realms/egi", "alice@egi.eu")
+ALICE_REACH = Reach(ALICE, frozenset({VO, "vo.imagine-ai.eu"}))
+SEAL = Seal(["c" * 43 + "="])
 
 TEMPLATE: Mapping[str, Any] = {
     "Type": "service",

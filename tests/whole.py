@@ -33,15 +33,17 @@ from reconciler.sources import (
 )
 from reconciler.steps import Rules
 from reconciler.waiting import WaitingForRoom
-from specs.model import Deployment, DeploymentSpec, DeploymentStatus, Owner
+from specs.model import Deployment, DeploymentSpec, DeploymentStatus, Owner, Reach
 from specs.store import SpecStore
 from specs.wish import Wish
-from tests.builders import VO, a_spec
+from tests.builders import SEAL, VO, a_spec
 from tests.simulated import SECOND, Clock, Pretend, a_node
 
 ETC = Path(__file__).parents[1] / "etc"
 ALICE = Owner("https://idp.example", "alice")
+ALICE_REACH = Reach(ALICE, frozenset({VO}))
 NAMESPACES = {VO: "ai4eosc"}
+PRIORITIES = {"low": 30, "high": 70}
 
 
 class Parts:
@@ -72,7 +74,12 @@ class Parts:
             store=store,
             hands=Hands(cluster, self.mirror, store),
             template=lambda: template,
-            site=Site(namespaces=NAMESPACES, mhz_per_cpu=100, store_id=self.store_id),
+            site=Site(
+                namespaces=NAMESPACES,
+                mhz_per_cpu=100,
+                store_id=self.store_id,
+                priorities=PRIORITIES,
+            ),
             endpoints=Endpoints(),
             now=self.now,
             rules=lambda: Rules(drift=drift(), frozen=self.guard.trouble),
@@ -154,7 +161,10 @@ class Whole:
         """Begin again as a new process: only the store and Nomad remember."""
         uids = (f"{next(self._numbers):08d}-0000-4000-8000-000000000000" for _ in itertools.count())
         self.store = SpecStore(
-            f"sqlite:///{self.folder}/store.db", now=self.now, new_uid=lambda: next(uids)
+            f"sqlite:///{self.folder}/store.db",
+            now=self.now,
+            new_uid=lambda: next(uids),
+            seal=SEAL,
         )
         self.store.migrate()
         parts = Parts(

@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
-from specs.model import Owner
+from specs.faults import Forbidden
+from specs.model import Owner, Reach
 
 MAX_TOKEN: Final = 16_384
 """Longest `Authorization` header that is looked at, in characters."""
@@ -48,18 +49,53 @@ CHANGES_ALL: Final = frozenset({Role.OPERATOR})
 class User:
     """A known caller with their roles by VO.
 
-    `operator`: of every VO that the site serves, and so of what belongs to no VO.
+    `operator`: of every VO that the site serves, and so of what belongs to no VO. `owner` is whose
+    deployments are meant: their own, or in `acting_for` another's.
     """
 
     owner: Owner
     name: str
     roles: Mapping[str, frozenset[Role]]
     operator: bool = False
+    acts_for_another: bool = False
 
     @property
     def vos(self) -> tuple[str, ...]:
         """The VOs that they may deploy in, sorted."""
         return self.vos_as(frozenset({Role.USER}))
+
+    @property
+    def reach(self) -> Reach:
+        """Whose records they may look at."""
+        return Reach(self.owner, frozenset(self.roles))
+
+    def everybody(self) -> Reach:
+        """Return the reach of who looks at everybody's records.
+
+        Raises: Forbidden where they have no role for that.
+        """
+        return Reach(None, frozenset(self._vos_of_all(SEES_ALL)))
+
+    def looking_at(self, owner: Owner) -> "User":
+        """Return who looks at the deployments of `owner`. Raises: Forbidden."""
+        return self._for(owner, SEES_ALL)
+
+    def acting_for(self, owner: Owner) -> "User":
+        """Return who changes the deployments of `owner` in their name. Raises: Forbidden."""
+        return self._for(owner, CHANGES_ALL)
+
+    def _for(self, owner: Owner, any_of: frozenset[Role]) -> "User":
+        if owner == self.owner:
+            return self
+        roles = {vo: self.roles[vo] | {Role.USER} for vo in self._vos_of_all(any_of)}
+        return replace(self, owner=owner, roles=roles, operator=False, acts_for_another=True)
+
+    def _vos_of_all(self, any_of: frozenset[Role]) -> tuple[str, ...]:
+        vos = self.vos_as(any_of)
+        if not vos:
+            names = " or ".join(sorted(any_of))
+            raise Forbidden(f"other people's deployments are for who is {names} of their VO")
+        return vos
 
     def vos_as(self, any_of: frozenset[Role]) -> tuple[str, ...]:
         """Return the VOs in which they have one of these roles, sorted."""

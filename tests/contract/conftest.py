@@ -19,6 +19,7 @@ from reconciler.cluster.simulator.nodes import node
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.settings import NomadSettings
 from specs.store import SpecStore
+from tests.builders import SEAL
 from tests.contract.doors import DEVICE, Case, Door
 from tests.contract.stores import Clock
 from tests.postgres import find_postgres, private_postgres
@@ -170,7 +171,7 @@ def clock() -> Clock:
 def store(url: str, clock: Clock) -> Iterator[SpecStore]:
     """A store with its tables, a clock that the test moves, and uids that count."""
     numbers = count(1)
-    store = SpecStore(url, now=clock, new_uid=lambda: f"uid-{next(numbers)}")
+    store = SpecStore(url, seal=SEAL, now=clock, new_uid=lambda: f"uid-{next(numbers)}")
     store.migrate()
     yield store
     store.close()

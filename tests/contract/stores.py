@@ -14,12 +14,14 @@ from specs.model import (
     DeploymentStatus,
     Owner,
     Phase,
+    Reach,
 )
 from specs.store import SpecStore
 from specs.wish import Wish
-from tests.builders import ALICE, NOW, VO, a_spec
+from tests.builders import ALICE, ALICE_REACH, NOW, VO, a_spec
 
 BOB = Owner("https://aai.egi.eu/auth/realms/egi", "bob@egi.eu")
+BOB_REACH = Reach(BOB, ALICE_REACH.vos)
 OTHER_VO = "vo.imagine-ai.eu"
 PASSWORD = "general.jupyter_password"
 SOURCE = {"type": "api"}

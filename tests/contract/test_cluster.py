@@ -314,6 +314,16 @@ def test_a_bad_job_answers_500_and_only_validation_tells(case: Case):
     assert case.wire("POST", "validate/job", {"Job": case.a_job()}).json()["Error"] == ""
 
 
+def test_a_ui_description_is_measured_in_bytes(case: Case):
+    """`UI description must be under 1000 characters`: 1000 bytes are taken, 1001 are not."""
+    job = case.a_job(count=0)
+    case.register({**job, "UI": {"Description": "ü" * 500}})
+    for longer in ("ü" * 500 + "x", "x" * 1001):
+        too_long = {**case.a_job(count=0), "UI": {"Description": longer}}
+        with pytest.raises(JobRejected, match="under 1000 characters, currently 1001"):
+            case.register(too_long)
+
+
 def test_a_disk_below_the_tasks_logs_is_rejected(case: Case):
     """`log storage (100 MB) must be less than requested disk capacity`."""
     job = case.a_job(disk_mb=50, log_mb=100)

@@ -17,7 +17,7 @@ from specs.model import JOB_FINALIZER, SECRET_SET, Deployment
 from specs.ownership import SourceState
 from specs.store import SpecStore
 from specs.wish import Wish
-from tests.builders import ALICE, VO
+from tests.builders import ALICE, ALICE_REACH, VO
 from tests.contract.stores import (
     BOB,
     Clock,
@@ -67,11 +67,11 @@ def told(intake: Intake) -> dict[str, list[str]]:
 
 
 def living(store: SpecStore) -> list[str]:
-    return [r.name for r in store.page(owner=ALICE).items if not r.being_deleted]
+    return [r.name for r in store.page(ALICE_REACH).items if not r.being_deleted]
 
 
 def named(store: SpecStore, name: str) -> Deployment:
-    return store.find(owner=ALICE, vo=VO, name=name)
+    return store.find(ALICE_REACH, vo=VO, name=name)
 
 
 def test_a_read_creates_changes_and_deletes(store: SpecStore) -> None:
@@ -135,7 +135,7 @@ def test_a_partial_read_deletes_nothing(store: SpecStore) -> None:
     take(store, numbered(3))
     assert take(store, ["n0"], complete=False) == {"unchanged": ["n0"]}
     assert take(store, [], complete=False) == {}
-    assert [r.deletion_held for r in store.page(owner=ALICE).items] == [""] * 3
+    assert [r.deletion_held for r in store.page(ALICE_REACH).items] == [""] * 3
 
 
 def test_many_deletions_at_once_wait_for_a_yes(store: SpecStore) -> None:
@@ -167,7 +167,7 @@ def test_many_deletions_at_once_wait_for_a_yes(store: SpecStore) -> None:
 def test_the_budget_is_one_for_all_passes_of_an_hour(store: SpecStore, clock: Clock) -> None:
     take(store, numbered(50))
     assert len(take(store, numbered(8, 50))["deleted"]) == 8
-    for record in store.page(owner=ALICE).items:
+    for record in store.page(ALICE_REACH).items:
         if record.being_deleted:
             store.remove_finalizer(record.uid, JOB_FINALIZER)
     clock.advance(minutes=59)
@@ -205,7 +205,7 @@ def test_two_passes_at_once_keep_within_one_budget(store: SpecStore) -> None:
 
     answers = in_threads(4, read)
     assert [answer for answer in answers if isinstance(answer, Exception)] == []
-    gone = [r.name for r in store.page(owner=ALICE).items if r.being_deleted]
+    gone = [r.name for r in store.page(ALICE_REACH).items if r.being_deleted]
     assert sorted(gone) in (sorted(numbered(8)), sorted(numbered(32, 40)))
 
 

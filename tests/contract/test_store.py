@@ -28,14 +28,16 @@ from specs.model import (
     JobStatus,
     Owner,
     Phase,
+    Reservation,
 )
 from specs.reading import ONE_RECORD, fetch_look
 from specs.schema import METADATA
 from specs.store import SpecStore
 from specs.wish import Wish
-from tests.builders import ALICE, NOW, VO
+from tests.builders import ALICE, ALICE_REACH, NOW, SEAL, VO
 from tests.contract.stores import (
     BOB,
+    BOB_REACH,
     OTHER_VO,
     PASSWORD,
     SOURCE,
@@ -78,6 +80,7 @@ def test_a_created_record_is_read_back_as_it_was_answered(store: SpecStore) -> N
         finalizers=(JOB_FINALIZER,),
         labels={"team": "a"},
         source=SOURCE,
+        reservation=Reservation({"deployments": 1, "cpu_num": 2, "ram": 8000, "disk": 20000}),
     )
 
 
@@ -204,7 +207,7 @@ def test_a_broken_condition_is_a_conflict(
         create(store)
     with pytest.raises(VersionConflict):
         put(store, a_wish(ram=9000), **conditions)
-    assert [d.spec.hardware.ram for d in store.page(owner=ALICE).items] == [8000] * there
+    assert [d.spec.hardware.ram for d in store.page(ALICE_REACH).items] == [8000] * there
 
 
 def test_the_version_that_was_read_may_be_replaced(store: SpecStore) -> None:
@@ -276,15 +279,15 @@ def test_a_secret_that_was_never_set_can_not_be_kept(store: SpecStore) -> None:
 
 def test_somebody_elses_record_is_not_found(store: SpecStore) -> None:
     record = create(store)
-    assert store.find(owner=ALICE, vo=VO, name="train-a") == record
-    assert store.find(owner=ALICE, vo=None, name="train-a") == record
-    assert store.find_uid(owner=ALICE, uid=record.uid) == record
+    assert store.find(ALICE_REACH, vo=VO, name="train-a") == record
+    assert store.find(ALICE_REACH, vo=None, name="train-a") == record
+    assert store.find_uid(ALICE_REACH, uid=record.uid) == record
     searches: list[Callable[[], Deployment]] = [
-        lambda: store.find(owner=BOB, vo=VO, name="train-a"),
-        lambda: store.find(owner=BOB, vo=None, name="train-a"),
-        lambda: store.find(owner=ALICE, vo=OTHER_VO, name="train-a"),
-        lambda: store.find_uid(owner=BOB, uid=record.uid),
-        lambda: store.find_uid(owner=ALICE, uid="uid-9"),
+        lambda: store.find(BOB_REACH, vo=VO, name="train-a"),
+        lambda: store.find(BOB_REACH, vo=None, name="train-a"),
+        lambda: store.find(ALICE_REACH, vo=OTHER_VO, name="train-a"),
+        lambda: store.find_uid(BOB_REACH, uid=record.uid),
+        lambda: store.find_uid(ALICE_REACH, uid="uid-9"),
     ]
     for search in searches:
         with pytest.raises(NotFound):
@@ -296,22 +299,22 @@ def test_a_name_in_two_vos_asks_which(store: SpecStore) -> None:
     create(store)
     there = create(store, a_wish(vo=OTHER_VO))
     with pytest.raises(InvalidSpec) as refusal:
-        store.find(owner=ALICE, vo=None, name="train-a")
+        store.find(ALICE_REACH, vo=None, name="train-a")
     assert refusal.value.faults[0].allowed == f"{VO}, {OTHER_VO}"
-    assert store.find(owner=ALICE, vo=OTHER_VO, name="train-a") == there
+    assert store.find(ALICE_REACH, vo=OTHER_VO, name="train-a") == there
 
 
 def test_pages_are_newest_first_and_complete_while_records_come_and_go(store: SpecStore) -> None:
     for number in range(5):
         create(store, a_wish(f"n{number}"))
     create(store, a_wish("bobs"), owner=BOB)
-    first = store.page(owner=ALICE, limit=2)
+    first = store.page(ALICE_REACH, limit=2)
     put(store, a_wish("n0", ram=9000))
     create(store, a_wish("newer"))
-    gone = request_deletion(store, store.find(owner=ALICE, vo=VO, name="n3").uid)
+    gone = request_deletion(store, store.find(ALICE_REACH, vo=VO, name="n3").uid)
     store.remove_finalizer(gone.uid, JOB_FINALIZER)
-    second = store.page(owner=ALICE, limit=2, continue_=first.continue_)
-    third = store.page(owner=ALICE, limit=2, continue_=second.continue_)
+    second = store.page(ALICE_REACH, limit=2, continue_=first.continue_)
+    third = store.page(ALICE_REACH, limit=2, continue_=second.continue_)
     names = [[record.name for record in page.items] for page in (first, second, third)]
     assert names == [["n4", "n3"], ["n2", "n1"], ["n0"]]
     assert third.continue_ is None
@@ -321,8 +324,8 @@ def test_pages_are_newest_first_and_complete_while_records_come_and_go(store: Sp
 def test_a_page_that_ends_with_the_list_has_no_next(store: SpecStore) -> None:
     for number in range(4):
         create(store, a_wish(f"n{number}"))
-    assert store.page(owner=ALICE, limit=4).continue_ is None
-    assert store.page(owner=BOB).items == []
+    assert store.page(ALICE_REACH, limit=4).continue_ is None
+    assert store.page(BOB_REACH).items == []
 
 
 def test_pages_are_chosen_by_vo_phase_and_labels(store: SpecStore) -> None:
@@ -332,7 +335,7 @@ def test_pages_are_chosen_by_vo_phase_and_labels(store: SpecStore) -> None:
     look(store, "uid-1", running())
 
     def names(**choice: Any) -> list[str]:
-        return [record.name for record in store.page(owner=ALICE, **choice).items]
+        return [record.name for record in store.page(ALICE_REACH, **choice).items]
 
     assert names(vo=OTHER_VO) == ["n2"]
     assert names(phase=Phase.RUNNING) == ["n0"]
@@ -340,7 +343,7 @@ def test_pages_are_chosen_by_vo_phase_and_labels(store: SpecStore) -> None:
     assert names(labels={"team": "a"}) == ["n2", "n0"]
     assert names(labels={"team": "a", "x.y/z": "1"}) == ["n0"]
     assert names(labels={'it\'s "odd"': "a"}) == []
-    page = store.page(owner=ALICE, labels={"team": "a"}, limit=1)
+    page = store.page(ALICE_REACH, labels={"team": "a"}, limit=1)
     assert [r.name for r in page.items] == ["n2"]
     assert names(labels={"team": "a"}, limit=1, continue_=page.continue_) == ["n0"]
 
@@ -348,7 +351,7 @@ def test_pages_are_chosen_by_vo_phase_and_labels(store: SpecStore) -> None:
 @pytest.mark.parametrize("token", ["", "x", "-1", "1 OR 1", "٣", "9" * 40])
 def test_a_made_up_place_in_the_list_is_refused(store: SpecStore, token: str) -> None:
     with pytest.raises(InvalidSpec):
-        store.page(owner=ALICE, continue_=token)
+        store.page(ALICE_REACH, continue_=token)
 
 
 def test_a_deletion_is_one_new_generation_however_often_it_is_asked_for(store: SpecStore) -> None:
@@ -615,7 +618,7 @@ def test_threads_wait_in_line_and_not_at_the_lock_of_the_database(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
-    store = SpecStore(f"sqlite:///{tmp_path}/x.db")
+    store = SpecStore(f"sqlite:///{tmp_path}/x.db", seal=SEAL)
     store.migrate()
 
     def write(who: int) -> None:
@@ -716,7 +719,7 @@ def test_a_wish_written_by_another_process_is_noticed(store: SpecStore, url: str
     with python(WRITER, url, "other", "1") as writer:
         assert store.wait_for_wishes(0, timeout_s=30)
         assert writer.wait() == 0
-    assert store.find(owner=ALICE, vo=VO, name="other0").resource_version == 1
+    assert store.find(ALICE_REACH, vo=VO, name="other0").resource_version == 1
 
 
 @pytest.mark.parametrize("answered", [1, 7, 30])
@@ -729,7 +732,7 @@ def test_a_killed_process_loses_no_answered_write(
         writer.send_signal(signal.SIGKILL)
         told += [line.split() for line in writer.stdout if line.endswith("\n")]
     assert writer.returncode == -signal.SIGKILL
-    kept = {r.name: str(r.resource_version) for r in store.page(owner=ALICE, limit=10000).items}
+    kept = {r.name: str(r.resource_version) for r in store.page(ALICE_REACH, limit=10000).items}
     assert [name for name, number in told if kept.get(name) != number] == []
     # At most the one write that was on its way came through beside the answered ones.
     assert len(told) <= len(kept) <= len(told) + 1
@@ -740,7 +743,7 @@ def test_migrating_again_and_at_once_keeps_everything(store: SpecStore, url: str
     record = create(store)
 
     def migrate(_: int) -> None:
-        other = SpecStore(url)
+        other = SpecStore(url, seal=SEAL)
         other.migrate()
         other.close()
 
@@ -750,7 +753,7 @@ def test_migrating_again_and_at_once_keeps_everything(store: SpecStore, url: str
 
 def test_several_processes_may_make_the_tables_at_once(url: str) -> None:
     def migrate(_: int) -> int:
-        other = SpecStore(url)
+        other = SpecStore(url, seal=SEAL)
         other.migrate()
         other.close()
         return 1
@@ -767,7 +770,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(store: SpecStore, url
 
 def test_a_sqlite_store_is_private_and_syncs_wishes_to_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "var" / "ai4papi.db"
-    store = SpecStore(f"sqlite:///{path}")
+    store = SpecStore(f"sqlite:///{path}", seal=SEAL)
     store.migrate()
     create(store)
     for file in path.parent.iterdir():
@@ -788,12 +791,12 @@ def test_a_sqlite_store_is_private_and_syncs_wishes_to_the_disk(tmp_path: Path) 
 )
 def test_a_url_of_no_use_is_refused_without_telling_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="give sqlite:///PATH or postgresql://") as refusal:
-        SpecStore(url)
+        SpecStore(url, seal=SEAL)
     assert "password" not in str(refusal.value)
 
 
 def test_the_clock_and_the_ids_are_real_by_default(tmp_path: Path) -> None:
-    store = SpecStore(f"sqlite:///{tmp_path}/x.db")
+    store = SpecStore(f"sqlite:///{tmp_path}/x.db", seal=SEAL)
     store.migrate()
     before = datetime.now(UTC)
     one, other = create(store), create(store, a_wish("n1"))

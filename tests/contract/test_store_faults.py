@@ -12,15 +12,19 @@ from uuid import UUID
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, select, text, update
 
 from specs import database
-from specs.faults import NewerStore, StoreFull, StoreUnavailable
-from specs.model import SWITCHES, StoreIdentity
+from specs.faults import NewerStore, SealBroken, StoreFull, StoreUnavailable
+from specs.model import JOB_FINALIZER, SWITCHES, StoreIdentity
 from specs.reading import ONE_RECORD
+from specs.schema import METADATA, secrets, trash
+from specs.sealing import Seal
 from specs.store import SpecStore
-from tests.builders import ALICE, NOW, VO, a_spec
+from tests.builders import ALICE, ALICE_REACH, NOW, SEAL, VO, a_spec
 from tests.contract.stores import (
+    PASSWORD,
+    SOURCE,
     a_wish,
     create,
     delete,
@@ -48,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def a_store(path: Path) -> SpecStore:
-    store = SpecStore(f"sqlite:///{path}")
+    store = SpecStore(f"sqlite:///{path}", seal=SEAL)
     store.migrate()
     return store
 
@@ -99,7 +103,7 @@ def test_a_lock_that_outlasts_the_deadline_is_told(
     record = create(store)
     if opened == "while":
         store.close()
-        store = SpecStore(f"sqlite:///{path}")
+        store = SpecStore(f"sqlite:///{path}", seal=SEAL)
     with held_by_another_process(path):
         for write in (
             lambda: put(store, a_wish(ram=9000)),
@@ -122,7 +126,7 @@ def test_a_full_disk_refuses_the_write_whole_and_room_lets_it_through(path: Path
     limit_pages(store, pages)
     with pytest.raises(StoreFull, match="no room"):
         fill(store)
-    kept = store.page(owner=ALICE, limit=2000).items
+    kept = store.page(ALICE_REACH, limit=2000).items
     assert [len(store.history(r.uid)) for r in kept] == [1] * len(kept)
     assert [len(store.events(r.uid)) for r in kept] == [1] * len(kept)
     assert version(store) == len(kept), "a refused write takes no number"
@@ -181,8 +185,8 @@ def test_a_backup_taken_during_writes_is_whole(path: Path, tmp_path: Path, how: 
     with closing(sqlite3.connect(copy)) as copied:
         assert copied.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     restored = a_store(copy)
-    records = restored.page(owner=ALICE, limit=10_000).items
-    trashed = restored.trash(ALICE)
+    records = restored.page(ALICE_REACH, limit=10_000).items
+    trashed = restored.trash(ALICE_REACH)
     assert len(records) + len(trashed) >= 19
     for record in (*records, *(t.deployment for t in trashed)):
         assert [r.generation for r in restored.history(record.uid)] == [1]
@@ -262,9 +266,9 @@ def test_records_of_the_first_tables_are_read_by_this_version(url: str) -> None:
         )
         connection.execute(text("INSERT INTO applied_jobs VALUES ('old', '{}')"))
         connection.execute(text("INSERT INTO departures VALUES (4, 'gone')"))
-    store = SpecStore(url, now=lambda: NOW)
+    store = SpecStore(url, seal=SEAL, now=lambda: NOW)
     store.migrate()
-    record = store.find(owner=ALICE, vo=VO, name="train-a")
+    record = store.find(ALICE_REACH, vo=VO, name="train-a")
     assert record.spec == a_spec()
     assert (record.pin, record.deletion_held, record.source) == (None, "", {"type": "http"})
     assert record.applied is not None
@@ -290,8 +294,8 @@ def test_a_newer_store_is_refused_and_left_alone(store: SpecStore, url: str) -> 
     engine = create_engine(make_url(url).set(drivername=driver(url)))
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
-    old = SpecStore(url)
-    with pytest.raises(NewerStore, match="revision '0999', and this program knows up to '0002'"):
+    old = SpecStore(url, seal=SEAL)
+    with pytest.raises(NewerStore, match="revision '0999', and this program knows up to '0003'"):
         old.migrate()
     old.close()
     with engine.connect() as connection:
@@ -299,3 +303,52 @@ def test_a_newer_store_is_refused_and_left_alone(store: SpecStore, url: str) -> 
     engine.dispose()
     assert revision == "0999"
     assert store.get(record.uid) == record
+
+
+@contextmanager
+def closing_engine(url: str) -> Iterator[Engine]:
+    engine = create_engine(make_url(url).set(drivername=driver(url)))
+    yield engine
+    engine.dispose()
+
+
+def test_p9_a_dump_of_the_database_tells_no_secret(store: SpecStore, url: str) -> None:
+    """C40: nor does the trash, nor a backup of either."""
+    record = create(store, a_wish(password="sentinel horse"))
+    store.put(a_wish("other", password="sentinel mare"), owner=ALICE, owner_name="A", source=SOURCE)
+    request_deletion(store, record.uid)
+    store.remove_finalizer(record.uid, JOB_FINALIZER)
+    with closing_engine(url) as engine, engine.connect() as connection:
+        dump = "".join(
+            str(connection.execute(table.select()).all()) for table in METADATA.sorted_tables
+        )
+    assert "sealed:1:" in dump
+    assert "sentinel" not in dump
+    back = store.undelete(ALICE_REACH, vo=VO, name="train-a", actor="Alice", source=SOURCE)
+    assert store.secrets(back.uid) == {PASSWORD: "sentinel horse"}
+
+
+def test_secrets_of_before_there_were_keys_are_sealed_at_the_next_start(
+    store: SpecStore, url: str
+) -> None:
+    record, gone = create(store, a_wish(password="old horse")), create(store, a_wish("b"))
+    request_deletion(store, gone.uid)
+    store.remove_finalizer(gone.uid, JOB_FINALIZER)
+    with closing_engine(url) as engine:
+        with engine.begin() as connection:
+            connection.execute(update(secrets).values(value="old horse"))
+            connection.execute(update(trash).values(secrets='{"general.jupyter_password":"older"}'))
+        store.migrate()
+        with engine.connect() as connection:
+            kept = [*connection.execute(select(secrets.c.value)).scalars()]
+            kept += connection.execute(select(trash.c.secrets)).scalars()
+    assert len(kept) == 2
+    assert all("sealed:1:" in value and "old" not in value for value in kept)
+    assert store.secrets(record.uid) == {PASSWORD: "old horse"}
+
+
+def test_another_key_than_the_stores_is_found_at_the_start(store: SpecStore, url: str) -> None:
+    create(store, a_wish(password="correct horse"))
+    other = SpecStore(url, seal=Seal(["d" * 42 + "A="]))
+    with closing(other), pytest.raises(SealBroken):
+        other.migrate()

@@ -11,9 +11,10 @@ from specs.faults import AlreadyExists, InvalidSpec, NotFound, VersionConflict
 from specs.model import SECRET_SET, Deployment, Event, Pin, Update
 from specs.store import SpecStore
 from specs.transaction import EVENTS_KEPT, REVISIONS_KEPT
-from tests.builders import ALICE, NOW
+from tests.builders import ALICE, ALICE_REACH, NOW
 from tests.contract.stores import (
     BOB,
+    BOB_REACH,
     PASSWORD,
     SOURCE,
     Clock,
@@ -258,15 +259,15 @@ def test_the_timeline_is_read_in_parts_and_per_owner(store: SpecStore) -> None:
     create(store, a_wish("n1"))
     create(store, owner=BOB)
     put(store, a_wish(ram=9000))
-    assert [(e.number, e.uid) for e in store.owner_events(ALICE)] == [
+    assert [(e.number, e.uid) for e in store.all_events(ALICE_REACH)] == [
         (1, "uid-1"),
         (2, "uid-2"),
         (4, "uid-1"),
     ]
-    assert [e.number for e in store.owner_events(ALICE, after=1, limit=1)] == [2]
+    assert [e.number for e in store.all_events(ALICE_REACH, after=1, limit=1)] == [2]
     assert [e.number for e in store.events("uid-1", after=1)] == [4]
     assert [e.number for e in store.events("uid-1", limit=1)] == [1]
-    assert [e.number for e in store.owner_events(BOB)] == [3]
+    assert [e.number for e in store.all_events(BOB_REACH)] == [3]
 
 
 def test_events_come_with_the_status_that_they_explain(store: SpecStore) -> None:
@@ -305,7 +306,7 @@ def test_events_of_many_writers_are_numbered_in_the_order_of_the_commits(store: 
                 create(store, a_wish(f"w{who}-{n}"))
 
     assert in_threads(4, write) == [None] * 4
-    told = [*store.owner_events(ALICE)]
+    told = [*store.all_events(ALICE_REACH)]
     assert [entry.number for entry in told] == list(range(1, 42))
 
 

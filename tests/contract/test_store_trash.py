@@ -8,11 +8,12 @@ import pytest
 
 from specs import trash
 from specs.faults import AlreadyExists, InvalidSpec, NotFound
-from specs.model import JOB_FINALIZER, Deployment, DeploymentStatus
+from specs.model import JOB_FINALIZER, Deployment, DeploymentStatus, Reach
 from specs.store import SpecStore
-from tests.builders import ALICE, NOW, VO
+from tests.builders import ALICE, ALICE_REACH, NOW, VO
 from tests.contract.stores import (
     BOB,
+    BOB_REACH,
     OTHER_VO,
     PASSWORD,
     SOURCE,
@@ -33,8 +34,9 @@ from tests.contract.stores import (
 
 
 def undelete(store: SpecStore, *, vo: str | None = VO, **rest: Any) -> Deployment:
-    given = {"owner": ALICE, "name": "train-a", "actor": "Alice", "source": SOURCE} | rest
-    return store.undelete(vo=vo, **given)
+    reach = Reach(rest.pop("owner", ALICE), ALICE_REACH.vos)
+    given = {"name": "train-a", "actor": "Alice", "source": SOURCE} | rest
+    return store.undelete(reach, vo=vo, **given)
 
 
 def test_what_is_gone_is_in_its_owners_trash_and_its_name_is_free(
@@ -45,12 +47,12 @@ def test_what_is_gone_is_in_its_owners_trash_and_its_name_is_free(
     delete(store, "uid-1")
     clock.advance(hours=1)
     delete(store, "uid-2")
-    assert [(t.deployment.name, t.deleted_at) for t in store.trash(ALICE)] == [
+    assert [(t.deployment.name, t.deleted_at) for t in store.trash(ALICE_REACH)] == [
         ("n1", NOW + timedelta(hours=1)),
         ("train-a", NOW),
     ]
-    assert store.trash(BOB) == []
-    assert store.trash(ALICE)[1].deployment.labels == {"team": "a"}
+    assert store.trash(BOB_REACH) == []
+    assert store.trash(ALICE_REACH)[1].deployment.labels == {"team": "a"}
     assert create(store).uid == "uid-3"
 
 
@@ -63,7 +65,7 @@ def test_what_comes_back_is_as_it_was(store: SpecStore) -> None:
     assert back == replace(first, generation=3, resource_version=version(store))
     assert store.get("uid-1") == back
     assert store.secrets("uid-1") == {PASSWORD: "correct horse"}
-    assert store.trash(ALICE) == []
+    assert store.trash(ALICE_REACH) == []
     assert (back.applied, back.status) == (None, DeploymentStatus())
     assert reasons(store, "uid-1") == ["Created", "DeletionRequested", "Deleted", "Undeleted"]
     assert [r.generation for r in store.history("uid-1")] == [3, 1]
@@ -97,7 +99,7 @@ def test_the_newest_of_a_name_comes_back(store: SpecStore) -> None:
     request_deletion(store, "uid-2")
     assert undelete(store).uid == "uid-2"
     delete(store, "uid-2")
-    assert [t.deployment.uid for t in store.trash(ALICE)] == ["uid-2", "uid-1"]
+    assert [t.deployment.uid for t in store.trash(ALICE_REACH)] == ["uid-2", "uid-1"]
 
 
 def test_an_undeletion_that_can_not_be_is_refused(store: SpecStore) -> None:
@@ -139,7 +141,7 @@ def test_asking_twice_deletes_once_and_a_new_record_of_the_name_is_another(
     assert create(store).uid == "uid-2"
     assert not look(store, "uid-1", running(1))
     assert store.get("uid-1") is None
-    assert len(store.trash(ALICE)) == 1
+    assert len(store.trash(ALICE_REACH)) == 1
 
 
 def test_the_last_accepted_intent_stands_whatever_was_in_flight(store: SpecStore) -> None:
@@ -172,7 +174,7 @@ def test_an_undeletion_and_the_end_of_the_deletion_do_not_cross(
     assert (record.generation, record.being_deleted) == (3, False)
     assert record.finalizers == (JOB_FINALIZER,)
     assert store.secrets("uid-1") == {PASSWORD: "correct horse"}
-    assert store.trash(ALICE) == []
+    assert store.trash(ALICE_REACH) == []
 
 
 def clean_up(store: SpecStore, clock: Clock) -> int:
@@ -194,7 +196,7 @@ def test_what_is_too_old_goes_for_good(
     clock.advance(days=3)
     # Each of the five: itself, its revision, three events, its departure.
     assert clean_up(store, clock) == 5 * 6
-    assert [t.deployment.name for t in store.trash(ALICE)] == ["young"]
+    assert [t.deployment.name for t in store.trash(ALICE_REACH)] == ["young"]
     assert store.events("uid-1") == []
     assert store.history("uid-1") == []
     assert len(store.events("uid-6")) == 3

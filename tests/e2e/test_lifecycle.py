@@ -6,11 +6,13 @@ import pytest
 
 from tests.e2e.conftest import etc_with
 from tests.e2e.deployments import (
+    NS,
     allocations_of,
     events_of,
     job_of,
     jobs_of,
     live_allocations,
+    manifest,
     put,
     running_allocation,
 )
@@ -73,6 +75,36 @@ def test_a_higher_restart_counter_restarts_the_container_once_where_it_is(server
     assert job_of(agent, uid)["Version"] == version + 1
     assert len(events_of(server, "again", "Restarted")) == 1
     server.call("DELETE", "/v1/specs/again")
+
+
+def test_a_priority_class_moves_the_job_in_line_and_leaves_the_container_alone(server, agent):
+    uid = put(server, "patient")
+    server.wait_for("patient", "Running")
+    before = running_allocation(agent, uid)
+
+    def has_priority(number: int) -> bool:
+        return bool(job_of(agent, uid)["Priority"] == number)
+
+    for switch, priority in (
+        ({"priorityClass": "low"}, 30),
+        ({}, 50),
+        ({"priorityClass": "low"}, 30),
+    ):
+        code, answer = server.call(
+            "PUT", "/v1/specs/patient?dryRun=true", manifest("patient", **switch)
+        )
+        assert (code, answer["plan"]["effect"]) == (200, "in place"), answer
+        put(server, "patient", **switch)
+        wait_until(lambda p=priority: has_priority(p), within_s=30, what="the priority")
+    by_hand = job_of(agent, uid)
+    agent.call("POST", f"/v1/jobs?{NS}", {"Job": {**by_hand, "Priority": 90}})
+    wait_until(lambda: has_priority(30), within_s=30, what="the repair")
+    assert "Priority is 90, not 30" in str(events_of(server, "patient", "DriftRepaired"))
+
+    after = running_allocation(agent, uid)
+    assert (after["ID"], not restarted_since(agent, uid, before)) == (before["ID"], True)
+    assert len(allocations_of(agent, uid)) == 1
+    server.call("DELETE", "/v1/specs/patient")
 
 
 def test_at_its_end_it_is_warned_of_then_stopped_and_a_later_end_brings_it_back(server, agent):

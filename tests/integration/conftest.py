@@ -25,6 +25,7 @@ from api.services import Services
 from specs.model import Condition, Deployment, DeploymentStatus, Owner, Phase
 from specs.store import SpecStore
 from specs.userconf import read_userconf
+from tests.builders import SEAL
 from tests.whole import Whole
 
 VOS = ("vo.ai4eosc.eu", "vo.imagine-ai.eu")
@@ -182,7 +183,7 @@ def etc_conf():
 
 @pytest.fixture
 def open_store(tmp_path) -> Iterator[SpecStore]:
-    store = SpecStore(f"sqlite:///{tmp_path / 'specs.db'}")
+    store = SpecStore(f"sqlite:///{tmp_path / 'specs.db'}", seal=SEAL)
     store.migrate()
     yield store
     store.close()
@@ -190,7 +191,7 @@ def open_store(tmp_path) -> Iterator[SpecStore]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
-    store = SpecStore(f"sqlite:///{tmp_path_factory.mktemp('api') / 'specs.db'}")
+    store = SpecStore(f"sqlite:///{tmp_path_factory.mktemp('api') / 'specs.db'}", seal=SEAL)
     store.migrate()
     told: dict[str, Any] = {
         "faults": (),

@@ -1,15 +1,21 @@
 """The seed's routes on top of the same specs, and the same from Python."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import httpx
 import pytest
+import yaml
 from ai4papi.routers.v1 import deployments
 
+from api.app import create_app
 from api.auth import NotAuthenticated
 from api.schemas import FormView
 from specs.faults import InvalidSpec, NotFound
 from specs.model import AllocationStatus, JobStatus, Phase
 from specs.store import SpecStore
+from specs.userconf import read_userconf
+from tests.integration.conftest import ETC, VOS
 
 SEEDS_EXAMPLE = {
     "general": {
@@ -80,7 +86,8 @@ def test_the_list_is_yours_and_newest_first(me, someone_else):
 
 def test_a_list_longer_than_a_page_is_complete(me, monkeypatch):
     page = SpecStore.page
-    monkeypatch.setattr(SpecStore, "page", lambda self, **o: page(self, **(o | {"limit": 2})))
+    two = {"limit": 2}
+    monkeypatch.setattr(SpecStore, "page", lambda self, reach, **o: page(self, reach, **(o | two)))
     uids = [create(me) for _ in range(5)]
     assert [d["job_ID"] for d in me.get("/v1/deployments").json()] == uids[::-1]
 
@@ -212,6 +219,47 @@ def test_a_wrong_token_is_told_even_where_none_is_needed(server):
 @pytest.mark.parametrize("module", ["..%2fetc", "%2e%2e", "a:b", "a%20b", "x" * 300, "${attr.x}"])
 def test_what_can_be_no_module_has_no_form(server, module):
     assert server.client.get(f"/v1/info/conf/{module}").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def by_vo(server, serve):
+    """A server whose second VO has fewer GPUs to give."""
+    tree = yaml.safe_load((ETC / "userconf.yaml").read_text())
+    tree["hardware"]["gpu_num"]["vo"] = {VOS[1]: {"range": [0, 2]}}
+    services = replace(server.app.state.services, conf=read_userconf(tree))
+    with (
+        serve(create_app(services)) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        yield replace(server, url=url, client=client)
+
+
+def test_the_form_and_the_check_are_those_of_the_vo(by_vo):
+    """C25"""
+    me, form = by_vo.caller(several_vos=True), "/v1/info/conf/some-module"
+    for vo, highest in ((None, 8), (VOS[0], 8), (VOS[1], 2)):
+        shown = me.get(form, params={"vo": vo} if vo else {}).json()
+        assert shown["hardware"]["gpu_num"]["range"] == [0, highest]
+        assert shown["general"]["virtual_organization"]["value"] == (vo or VOS[0])
+        general = {"virtual_organization": vo or ""}
+        body = {"general": general, "hardware": {"gpu_num": highest}}
+        assert me.post("/v1/deployments", json=body).status_code == 200
+        refusal = me.post("/v1/deployments", json=body | {"hardware": {"gpu_num": highest + 1}})
+        assert refusal.status_code == 422
+        (cause,) = refusal.json()["causes"]
+        assert cause["pointer"] == "/hardware/gpu_num"
+        assert cause["allowed"] == f"a whole number from 0 to {highest}"
+
+
+def test_the_form_of_a_vo_is_for_its_members(by_vo):
+    """T19: whether there is such a VO is not told."""
+    form, me = "/v1/info/conf/some-module", by_vo.caller()
+    foreign, unknown = (me.get(form, params={"vo": vo}) for vo in (VOS[1], "vo.of-nobody.eu"))
+    assert (foreign.status_code, unknown.status_code) == (403, 403)
+    assert foreign.json()["detail"].replace(VOS[1], "X") == (
+        unknown.json()["detail"].replace("vo.of-nobody.eu", "X")
+    )
+    assert by_vo.client.get(form, params={"vo": VOS[0]}).status_code == 401
 
 
 @pytest.fixture

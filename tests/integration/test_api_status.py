@@ -9,7 +9,7 @@ import pytest
 from api.schemas import StatusView
 from api.waiting import Changes, look_until
 from specs.faults import NotFound
-from specs.model import Owner, Phase
+from specs.model import Owner, Phase, Reach
 
 READY = {"phase": Phase.RUNNING, "ready": True}
 
@@ -157,7 +157,7 @@ def test_a_change_between_two_looks_is_not_missed(open_store, a_wish):
 
         async def look():
             # Marked for deletion right after the first look, before anybody waits.
-            seen = open_store.find_uid(owner=owner, uid=made.uid)
+            seen = open_store.find_uid(Reach(owner, frozenset({made.vo})), uid=made.uid)
             looks.append(seen)
             if len(looks) == 1:
                 open_store.request_deletion(made.uid, actor="Alice", source={"type": "http"})

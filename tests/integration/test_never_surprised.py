@@ -13,7 +13,7 @@ from reconciler.jobs import JobRef
 from specs.model import SECRET_SET, Phase, Update
 from tests.builders import a_spec
 from tests.simulated import a_job, a_node
-from tests.whole import ALICE, Whole
+from tests.whole import ALICE_REACH, Whole
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_undelete_brings_back_what_was_deleted_as_it_was(whole, running):
     whole.pass_time(60)
     assert whole.store.get(running) is None
     back = whole.store.undelete(
-        owner=ALICE, vo=None, name="train-a", actor="Alice", source={"type": "http"}
+        ALICE_REACH, vo=None, name="train-a", actor="Alice", source={"type": "http"}
     )
     assert back.uid == running
     whole.pass_time(30)
@@ -255,7 +255,7 @@ def test_undelete_while_the_work_is_ending_brings_it_back(whole, running):
     whole.store.request_deletion(running, actor="Alice", source={"type": "http"})
     whole.settle()
     whole.store.undelete(
-        owner=ALICE, vo=None, name="train-a", actor="Alice", source={"type": "http"}
+        ALICE_REACH, vo=None, name="train-a", actor="Alice", source={"type": "http"}
     )
     whole.pass_time(60)
     assert whole.status(running).phase is Phase.RUNNING

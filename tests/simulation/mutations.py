@@ -13,7 +13,7 @@ from reconciler import apply, loop, plan, sources, status
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.steps import Plan, RemoveFinalizer
 from specs import pruning
-from specs.model import JOB_FINALIZER, Phase
+from specs.model import JOB_FINALIZER, Phase, Reach
 from specs.store import SpecStore
 from tests.simulation.oracles import (
     became_quiet,
@@ -76,7 +76,7 @@ def acknowledge_before_the_write() -> Mutation:
 
     def hasty(self: Any, wish: Any, **who: Any) -> Any:
         before = (
-            self.find(owner=who["owner"], vo=wish.vo, name=wish.name)
+            self.find(_reach(wish, who), vo=wish.vo, name=wish.name)
             if _has(self, wish, who)
             else None
         )
@@ -184,7 +184,11 @@ def never_rest() -> Mutation:
 
 
 def _has(store: Any, wish: Any, who: Any) -> bool:
-    return any(r.name == wish.name for r in store.page(owner=who["owner"], vo=wish.vo).items)
+    return any(r.name == wish.name for r in store.page(_reach(wish, who)).items)
+
+
+def _reach(wish: Any, who: Any) -> Reach:
+    return Reach(who["owner"], frozenset({wish.vo}))
 
 
 def _nothing(number: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tests.simulation.process import Process
 from tests.simulation.users import Users
 from tests.simulation.weather import Weather, some_nodes
 from tests.simulation.world import NAMESPACE, SimulatedWorld
-from tests.whole import ALICE
+from tests.whole import ALICE_REACH
 
 ROUND_S: Final = 310
 """How long one round of the end lasts: a resync and a little."""
@@ -111,7 +111,7 @@ class Stage:
                 wishes=self.users.wishes,
                 journal=self.world.journal.entries,
                 records=records,
-                trash={t.deployment.uid: t.deployment for t in store.trash(ALICE)},
+                trash={t.deployment.uid: t.deployment for t in store.trash(ALICE_REACH)},
                 passes=self.files.passes,
                 jobs={key[1]: job for key, job in world.jobs.items() if key[0] == NAMESPACE},
                 allocations={

@@ -17,7 +17,7 @@ from tests.simulation.faults import Fault, Faults
 from tests.simulation.oracles import violations_of
 from tests.simulation.stage import Stage
 from tests.simulation.users import HTTP, SECRET, changed
-from tests.whole import ALICE
+from tests.whole import ALICE, ALICE_REACH
 
 Scenario = Callable[[Stage], None]
 
@@ -61,7 +61,7 @@ def delete(stage: Stage) -> None:
 
 
 def undelete(stage: Stage) -> None:
-    record = stage.world.store.undelete(owner=ALICE, vo=VO, name="work", actor="Alice", source=HTTP)
+    record = stage.world.store.undelete(ALICE_REACH, vo=VO, name="work", actor="Alice", source=HTTP)
     stage.users.note("undelete", record)
 
 

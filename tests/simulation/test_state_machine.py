@@ -16,7 +16,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.oracles import essence, essence_of_job, violations_of
 from tests.simulation.stage import Stage
 from tests.simulation.users import HTTP, changed
-from tests.whole import ALICE
+from tests.whole import ALICE, ALICE_REACH
 
 NAMES = st.sampled_from(["red", "green", "blue"])
 RAMS = st.sampled_from([1000, 2000, 3000])
@@ -74,7 +74,7 @@ class PeopleAndPlanner(RuleBasedStateMachine):
     def undelete(self, name):
         known = self.model.get(name)
         try:
-            record = self.store.undelete(owner=ALICE, vo=VO, name=name, actor="Alice", source=HTTP)
+            record = self.store.undelete(ALICE_REACH, vo=VO, name=name, actor="Alice", source=HTTP)
         except (NotFound, AlreadyExists):
             assert known is None or not known.deleted
             return

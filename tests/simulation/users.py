@@ -10,7 +10,7 @@ from specs.wish import Wish
 from tests.builders import VO, a_spec
 from tests.simulation.evidence import Wished
 from tests.simulation.world import SimulatedWorld
-from tests.whole import ALICE
+from tests.whole import ALICE, ALICE_REACH
 
 RAMS: Final = (2000, 4000, 8000)
 GPUS: Final = (0, 0, 0, 1, 2)
@@ -118,7 +118,7 @@ class Users:
             return False
         try:
             back = self._world.store.undelete(
-                owner=ALICE, vo=VO, name=self._random.choice(deleted), actor="Alice", source=HTTP
+                ALICE_REACH, vo=VO, name=self._random.choice(deleted), actor="Alice", source=HTTP
             )
         except SpecError:
             return False

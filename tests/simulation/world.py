@@ -21,6 +21,7 @@ from reconciler.cluster.simulator.state import Snapshot
 from reconciler.cluster.simulator.world import World
 from reconciler.jobs import Changes, Json
 from specs.store import SpecStore
+from tests.builders import SEAL
 from tests.simulated import SECOND, Pretend
 from tests.simulation.faults import Faults
 from tests.simulation.journal import Journal
@@ -131,7 +132,7 @@ def empty_store(*, now: Callable[[], datetime], new_uid: Callable[[], str]) -> S
 @cache
 def _scratch() -> tuple[Path, SpecStore]:
     folder = Path(mkdtemp(prefix="ai4papi-histories-", dir=MEMORY if MEMORY.is_dir() else None))
-    store = SpecStore(f"sqlite:///{folder}/store.db")
+    store = SpecStore(f"sqlite:///{folder}/store.db", seal=SEAL)
     store.migrate()
     with closing(sqlite3.connect(folder / "store.db")) as connection:
         connection.execute("UPDATE counter SET store_id = 'simulated'")

@@ -115,6 +115,27 @@ def test_a_new_title_leaves_meta_as_it_was_at_creation():
     assert job["UI"]["Description"] == "new"
 
 
+@pytest.mark.parametrize("letter", ["x", "ü", "😀"])
+def test_a_long_description_is_cut_where_nomad_would_refuse_it(letter):
+    shown = rendered(title=letter * 45, desc=letter * 1000)["UI"]["Description"]
+    size = len(letter.encode())
+    assert 1000 - size < len(shown.encode()) <= 1000
+    assert set(shown) == {letter, "\n"}
+
+
+PRIORITIES = {"low": 30, "high": 70}
+
+
+@pytest.mark.parametrize(
+    ("name", "priority"), [("low", 30), ("high", 70), (None, 60), ("no-longer-there", 60)]
+)
+def test_a_class_sets_the_priority_and_none_leaves_the_templates_own(name, priority):
+    site = Site(namespaces={VO: "ai4eosc"}, priorities=PRIORITIES)
+    template = {**TEMPLATE, "Priority": 60}
+    deployment = a_deployment(a_spec(priority_class=name))
+    assert render(deployment, template, site).job["Priority"] == priority
+
+
 def test_a_new_template_changes_nothing_until_the_wish_changes():
     first = render(a_deployment(), TEMPLATE, SITE)
     newer = copy.deepcopy(dict(TEMPLATE)) | {"Priority": 80}

@@ -196,6 +196,67 @@ def test_a_bad_userconf_is_refused_with_file_and_line(etc):
     assert refusal({}, etc).startswith(f"userconf.yaml:{line}: hardware.cpu_num.range: must be")
 
 
+def with_gpus_by_vo(etc, vos):
+    path = etc / "userconf.yaml"
+    gpus = "\n    range: [0, 8]"
+    path.write_text(path.read_text().replace(gpus, f"{gpus}\n    vo: {vos}"))
+    return path.read_text().splitlines().index(f"    vo: {vos}") + 1
+
+
+def test_a_default_outside_a_vos_range_is_refused_with_file_and_line(etc):
+    line = with_gpus_by_vo(etc, "{vo.imagine-ai.eu: {range: [1, 2]}}")
+    said = f"userconf.yaml:{line}: hardware.gpu_num.vo.vo.imagine-ai.eu.value: 0 is not a whole"
+    assert refusal({}, etc).startswith(said)
+
+
+def test_a_vo_that_main_conf_does_not_know_is_refused_with_the_near_one(etc):
+    line = with_gpus_by_vo(etc, "{vo.imagine-ai.ue: {range: [0, 2]}}")
+    said = refusal({}, etc)
+    assert said.startswith(f"userconf.yaml:{line}: hardware.gpu_num.vo.vo.imagine-ai.ue: unknown")
+    assert "did you mean 'vo.imagine-ai.eu'?" in said
+
+
+def test_a_vo_that_is_no_longer_served_may_keep_its_rules(etc):
+    (etc / "main_conf.yaml").write_text(
+        "auth: {VO: [vo.a]}\nnomad: {namespaces: {vo.a: a, vo.b: b}}"
+    )
+    with_gpus_by_vo(etc, "{vo.a: {range: [0, 2]}, vo.b: {range: [0, 1]}}")
+    assert load_settings({}, etc).userconf["hardware"]["gpu_num"]["vo"]["vo.b"]["range"] == [0, 1]
+
+
+def test_priority_classes_are_read_and_there_are_none_by_default(etc):
+    shipped = load_settings({}, etc).priorities
+    assert {name: known.priority for name, known in shipped.items()} == {"low": 30, "high": 70}
+    assert shipped["low"].roles == ("user", "editor", "operator")
+    assert shipped["high"].roles == ("operator",)
+    (etc / "main_conf.yaml").write_text(LEAST)
+    assert load_settings({}, etc).priorities == {}
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ("{a: {priority: 0}}", "a.priority: Input should be greater than or equal to 1, not 0"),
+        ("{a: {priority: 101}}", "a.priority: Input should be less than or equal to 100, not 101"),
+        ("{a: {priority: true}}", "a.priority: Input should be a valid integer, not true"),
+        ("{a: {priority: 1.0}}", "a.priority: Input should be a valid integer, not 1.0"),
+        ("{a: {}}", "a.priority: Field required"),
+        ("{a: 30}", "a: Input should be a valid dictionary"),
+        ("{a: {priority: 1, roles: [root]}}", "a.roles.0: Input should be 'user', 'editor' or"),
+        ("{a: {priority: 1, roles: [auditor]}}", "a.roles.0: Input should be 'user', 'editor' or"),
+        ("{a: {priority: 1, roles: []}}", "a.roles: "),
+        ("{a: {priority: 1, rolls: []}}", "a.rolls: unknown key; allowed: priority, roles; did"),
+        ("{A b: {priority: 1}}", "String should match pattern"),
+        ("[30]", "priorities: Input should be a valid dictionary"),
+    ],
+)
+def test_a_bad_priority_class_is_refused_with_file_and_line(etc, classes, said):
+    (etc / "main_conf.yaml").write_text(f"{LEAST}priorities: {classes}\n")
+    refused = refusal({}, etc)
+    assert refused.startswith("main_conf.yaml:3: priorities")
+    assert said in refused
+
+
 @pytest.mark.parametrize("name", ["main_conf.yaml", "userconf.yaml", "job.nomad"])
 def test_a_missing_file_is_named(etc, name):
     (etc / name).unlink()

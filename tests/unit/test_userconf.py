@@ -218,3 +218,63 @@ def test_a_module_brings_its_image_where_its_name_can_be_one(module, image):
     expected = {("general", "docker_image"): image} if image else {}
     assert module_defaults(module) == expected
     assert is_module(module) == bool(image)
+
+
+def in_vos(key, **rules):
+    """Return the shipped form with `rules` for a field of `hardware`, by VO."""
+    return changed("hardware", key, "vo", to=rules)
+
+
+def test_a_vo_replaces_a_range_a_default_and_options_and_nothing_else():
+    own = {"range": [2, 4], "value": 2}
+    conf = read_userconf(in_vos("cpu_num", **{"vo.b": own}))
+    field = conf.in_vo("vo.b").fields["hardware", "cpu_num"]
+    assert (field.range, field.value, field.name) == ((2, 4), 2, "Number of CPUs")
+    assert conf.in_vo("vo.a").fields["hardware", "cpu_num"].range == (1, 64)
+    assert conf.in_vo("vo.b").fields["hardware", "ram"] == conf.fields["hardware", "ram"]
+    assert list(conf.in_vo("vo.b").fields) == list(conf.fields)
+
+
+def test_the_form_shows_the_rules_of_the_vo_that_is_asked_for():
+    conf = read_userconf(in_vos("gpu_num", **{"vo.b": {"range": [0, 2]}}))
+    ranges = {
+        vo: conf.form(vos=["vo.a", "vo.b"], vo=vo)["hardware"]["gpu_num"]["range"]
+        for vo in (None, "vo.a", "vo.b")
+    }
+    assert ranges == {None: [0, 8], "vo.a": [0, 8], "vo.b": [0, 2]}
+    assert conf.form(vos=["vo.b", "vo.a"])["hardware"]["gpu_num"]["range"] == [0, 2]
+    vo = conf.form(vos=["vo.a", "vo.b"], vo="vo.b")["general"]["virtual_organization"]
+    assert (vo["value"], vo["options"]) == ("vo.b", ["vo.a", "vo.b"])
+
+
+@pytest.mark.parametrize(
+    ("own", "word"),
+    [
+        ({"range": [4, 2]}, "/hardware/cpu_num/vo/vo.b/range: must be [lowest, highest]"),
+        ({"range": [2, 4]}, "/hardware/cpu_num/vo/vo.b/value: 1 is not a whole number from 2 to 4"),
+        ({"options": [2, 4]}, "/hardware/cpu_num/vo/vo.b/value: 1 is not one of 2, 4"),
+        ({"value": 65}, "/hardware/cpu_num/vo/vo.b/value: 65 is not a whole number from 1 to 64"),
+        ({"value": "2"}, "/hardware/cpu_num/vo/vo.b/value: must be a whole number"),
+        ({"value": True}, "/hardware/cpu_num/vo/vo.b/value: must be a whole number"),
+        ({"name": "CPUs"}, "/hardware/cpu_num/vo/vo.b/name: unknown key"),
+        ({"vo": {}}, "/hardware/cpu_num/vo/vo.b/vo: unknown key"),
+        ([0, 2], "/hardware/cpu_num/vo/vo.b: must be a mapping"),
+        (None, "/hardware/cpu_num/vo/vo.b: must be a mapping"),
+    ],
+)
+def test_a_wrong_rule_of_a_vo_is_refused_with_its_place(own, word):
+    with pytest.raises(ValueError, match=r"^/") as caught:
+        read_userconf(in_vos("cpu_num", **{"vo.b": own}))
+    assert word in str(caught.value)
+
+
+def test_a_secret_has_no_default_in_any_vo():
+    with pytest.raises(ValueError, match="a secret that everybody"):
+        read_userconf(
+            changed("general", "jupyter_password", "vo", to={"vo.b": {"value": "shared"}})
+        )
+
+
+def test_the_choice_of_the_vo_has_no_rules_by_vo():
+    with pytest.raises(ValueError, match="/general/virtual_organization/vo: which VO"):
+        read_userconf(changed("general", "virtual_organization", "vo", to={"vo.b": {"value": ""}}))

@@ -20,9 +20,8 @@ from specs.wish import (
 )
 from specs.yaml_text import read_yaml
 
-CONF = read_userconf(
-    read_yaml((Path(__file__).parents[2] / "etc" / "userconf.yaml").read_text()).tree
-)
+TREE = read_yaml((Path(__file__).parents[2] / "etc" / "userconf.yaml").read_text()).tree
+CONF = read_userconf(TREE)
 VOS = ("vo.ai4eosc.eu",)
 TWO_VOS = ("vo.ai4eosc.eu", "vo.imagine-ai.eu")
 PASSWORD = "correct horse"
@@ -405,6 +404,142 @@ def test_a_replaced_record_keeps_its_vo_where_none_is_named():
     assert wish(a_manifest(), vos=TWO_VOS, kept=kept).vo == "vo.imagine-ai.eu"
 
 
+def conf_with(*path, to):
+    tree = copy.deepcopy(TREE)
+    inner = tree
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = to
+    return read_userconf(tree)
+
+
+GPUS_BY_VO = conf_with("hardware", "gpu_num", "vo", to={"vo.imagine-ai.eu": {"range": [0, 2]}})
+
+
+@pytest.mark.parametrize("gpus", ["gpu", "gpu_num"])
+@pytest.mark.parametrize("where", ["metadata", "spec", "kept", "only"])
+def test_a_number_keeps_to_the_range_of_the_vo_that_was_chosen(gpus, where):
+    """C25: however the VO comes to be chosen."""
+
+    def gpus_in(vo):
+        metadata = {"vo": vo} if where == "metadata" else {}
+        general = {"virtual_organization": vo} if where == "spec" else {}
+        kept = replace(stored(wish(a_manifest())), vo=vo) if where == "kept" else None
+        body = a_manifest(metadata=metadata, general=general, hardware={gpus: 3})
+        vos = (vo,) if where == "only" else TWO_VOS
+        return faults(wish_of_manifest, body, GPUS_BY_VO, vos=vos, kept=kept)
+
+    assert gpus_in("vo.ai4eosc.eu") == {}
+    assert gpus_in("vo.imagine-ai.eu") == {f"/spec/hardware/{gpus}": "OutOfRange"}
+
+
+def test_a_seed_body_keeps_to_the_range_of_its_vo():
+    def gpus_in(vos, **general):
+        body = {"general": general, "hardware": {"gpu": 3}}
+        return faults(wish_of_conf, body, GPUS_BY_VO, vos=vos, name="x")
+
+    assert gpus_in(TWO_VOS) == {}
+    assert gpus_in(TWO_VOS, virtual_organization="vo.imagine-ai.eu") == {
+        "/hardware/gpu": "OutOfRange"
+    }
+    assert gpus_in(TWO_VOS[1:]) == {"/hardware/gpu": "OutOfRange"}
+
+
+def test_a_narrower_range_leaves_alone_what_stands():
+    kept = stored(
+        wish(a_manifest(metadata={"vo": TWO_VOS[1]}, hardware={"gpu_num": 3}), vos=TWO_VOS)
+    )
+
+    def gpus(number):
+        body = a_manifest(hardware={"gpu_num": number}, suspend=True)
+        return faults(wish_of_manifest, body, GPUS_BY_VO, vos=TWO_VOS, kept=kept)
+
+    assert gpus(3) == gpus(2) == {}
+    assert gpus(4) == {"/spec/hardware/gpu_num": "OutOfRange"}
+    assert gpus(3.0) == {"/spec/hardware/gpu_num": "WrongType"}
+
+
+CLASSES = {"low": {*TWO_VOS}, "high": {"vo.imagine-ai.eu"}, "top": set()}
+
+
+def with_class(name, *, vo=None, kept=None, classes=CLASSES):
+    body = a_manifest(metadata={"vo": vo} if vo else {}) | {"spec": {"priorityClass": name}}
+    return wish_of_manifest(body, CONF, vos=TWO_VOS, classes=classes, kept=kept)
+
+
+def test_a_class_is_kept_in_the_spec_and_null_is_none():
+    assert with_class("low", vo=VOS[0]).spec.priority_class == "low"
+    assert with_class("high", vo="vo.imagine-ai.eu").spec.priority_class == "high"
+    assert with_class(None, vo=VOS[0]).spec.priority_class is None
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("high", "RoleNeeded"),
+        ("top", "RoleNeeded"),
+        ("urgent", "NotAnOption"),
+        ("", "NotAnOption"),
+        ("LOW", "NotAnOption"),
+        ("x" * 10_000, "NotAnOption"),
+        ("${low}", "NotAnOption"),
+        ("low\0", "NotAnOption"),
+        (70, "NotAnOption"),
+        (True, "NotAnOption"),
+        (["low"], "NotAnOption"),
+        ({"low": 1}, "NotAnOption"),
+    ],
+)
+def test_a_class_that_is_not_the_callers_in_that_vo_is_refused(name, code):
+    """C17: the number itself can't be said at all."""
+    assert faults(with_class, name, vo=VOS[0]) == {"/spec/priorityClass": code}
+
+
+def test_a_refused_class_is_told_with_those_that_there_are():
+    with pytest.raises(InvalidSpec, match="'lov' is not one of your priority classes: low; did"):
+        with_class("lov", vo=VOS[0])
+    with pytest.raises(InvalidSpec, match="classes: low; another role may ask for it"):
+        with_class("high", vo=VOS[0])
+    with pytest.raises(InvalidSpec, match="your priority classes: you have none"):
+        with_class("low", vo=VOS[0], classes={})
+
+
+def test_where_the_vo_is_not_clear_the_class_is_told_only_if_there_is_none_such():
+    assert faults(with_class, "high") == {"/metadata/vo": "Required"}
+    assert set(faults(with_class, "urgent")) == {"/metadata/vo", "/spec/priorityClass"}
+
+
+@pytest.mark.parametrize("classes", [CLASSES, {}])
+def test_a_class_that_an_operator_gave_or_took_out_of_the_list_may_stay(classes):
+    kept = stored(with_class("low", vo=VOS[0]))
+    kept = replace(kept, spec=kept.spec.model_copy(update={"priority_class": "high"}))
+    assert with_class("high", kept=kept, classes=classes).spec.priority_class == "high"
+    assert faults(with_class, "top", kept=kept, classes=classes) != {}
+
+
+def test_the_number_of_nomad_has_no_key():
+    """C17"""
+    assert faults(wish, a_manifest(priority=100)) == {"/spec/priority": "UnknownKey"}
+
+
+def test_a_default_is_that_of_the_vo():
+    conf = conf_with("hardware", "ram", "vo", to={"vo.imagine-ai.eu": {"value": 4000}})
+    ram = {vo: wish_of_conf({}, conf, vos=(vo,), name="x").spec.hardware.ram for vo in TWO_VOS}
+    assert ram == {"vo.ai4eosc.eu": 8000, "vo.imagine-ai.eu": 4000}
+
+
+def test_a_modules_own_image_is_checked_like_a_given_one():
+    """C13: an operator's list of images holds for what nobody typed too."""
+    image = "deephdc/deep-oc-image-classification-tf"
+    conf = conf_with("general", "docker_image", "options", to=[image])
+    known = a_manifest(module="DEEP-OC-image-classification-tf")
+    assert faults(wish_of_manifest, known, conf, vos=VOS) == {}
+    other = a_manifest(module="DEEP-OC-Yolo")
+    assert faults(wish_of_manifest, other, conf, vos=VOS) == {
+        "/spec/general/docker_image": "NotAnOption"
+    }
+
+
 def test_a_secret_leaves_the_spec_and_travels_beside_it():
     wished = wish(a_manifest(general={"jupyter_password": PASSWORD}))
     assert wished.spec.general.jupyter_password == SECRET_SET
@@ -551,7 +686,8 @@ MANIFESTS = st.fixed_dictionaries(
                 for group in ("general", "hardware", "storage")
             }
             | dict.fromkeys(
-                ("module", "suspend", "restart", "ttl", "expiresAt", "update"), ANYTHING
+                ("module", "suspend", "restart", "ttl", "expiresAt", "priorityClass", "update"),
+                ANYTHING,
             ),
         ),
         "apiVersion": ANYTHING,

@@ -141,7 +141,7 @@ async def reconcile_spec(
     asked = await run_in_threadpool(history.look_now, user, name, vo=vo)
 
     def find() -> Deployment:
-        return history.store.find_uid(owner=user.owner, uid=asked.uid)
+        return history.store.find_uid(user.reach, uid=asked.uid)
 
     seen = await look_until(
         is_looked_at,

@@ -43,6 +43,7 @@ def job_faults(job: Mapping[str, Any]) -> Faults:
         *_if(not job["Name"], "Missing job name"),
         *_if(job["Type"] not in {"service", "batch"}, f'Invalid job type: "{job["Type"]}"'),
         *_if(not 1 <= job["Priority"] <= 100, "job priority must be between [1, 100]"),
+        *_ui_faults(job["UI"] or {}),
         *_if("" in job["Datacenters"], "Job datacenter must be non-empty string"),
         *_if(not job["TaskGroups"], "Missing job task groups"),
         *_numbered(job["Constraints"], "Constraint", _constraint_faults),
@@ -73,6 +74,11 @@ def warnings(job: Mapping[str, Any]) -> str:
         return ""
     count = "1 warning" if len(told_off) == 1 else f"{len(told_off)} warnings"
     return f"{count}:\n\n" + "\n".join(f"* {text}" for text in told_off)
+
+
+def _ui_faults(ui: Mapping[str, Any]) -> Faults:
+    size = len((ui.get("Description") or "").encode())
+    return _if(size > 1000, f"UI description must be under 1000 characters, currently {size}")
 
 
 def _if(wrong: bool, text: str) -> Faults:

@@ -15,7 +15,7 @@ from api.deployments import Deployments
 from api.schemas import Created, Done
 from api.serve import authenticator, read_settings
 from api.views import seed_view
-from specs.store import SpecStore
+from reconciler.runtime import open_store
 from specs.userconf import read_userconf
 
 
@@ -62,7 +62,7 @@ def _enter(authorization: Authorization) -> tuple[Deployments, User]:
 def _open() -> tuple[Deployments, Authenticator]:
     settings = read_settings(os.environ)
     authenticate = authenticator(settings)
-    store = SpecStore(settings.store_url)
+    store = open_store(settings)
     store.migrate()
     conf = read_userconf(settings.userconf)
     return Deployments(store, conf, source={"type": "python"}), authenticate
