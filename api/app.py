@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.openapi.utils import get_openapi
@@ -21,6 +22,7 @@ from api.history import History
 from api.operations import Operations
 from api.problems import Problem, answer_with_problems
 from api.routers import health, v1
+from api.routers.requests import LOGIN_THREADS
 from api.services import Services
 from api.waiting import Changes
 
@@ -50,6 +52,7 @@ def create_app(
 
     app = routes(lifespan=lifespan)
     app.state.services = services
+    app.state.login_threads = CapacityLimiter(LOGIN_THREADS)
     app.state.deployments = Deployments(
         store=services.store,
         conf=services.conf,

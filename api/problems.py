@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api.auth import NotAuthenticated, ProviderUnavailable
+from api.auth import InvalidToken, NoMembership, NotAuthenticated, ProviderUnavailable
 from api.json_text import UnreadableJson
 from specs.faults import (
     AlreadyExists,
@@ -172,6 +172,13 @@ HTTP_KINDS: Final[Mapping[int, Kind]] = {
     ),
 }
 
+CHALLENGES: Final[Mapping[type[Exception], str]] = {
+    InvalidToken: 'Bearer error="invalid_token"',
+    NotAuthenticated: "Bearer",
+    NoMembership: 'Bearer error="insufficient_scope"',
+}
+"""What `WWW-Authenticate` says (RFC 6750, section 3.1)."""
+
 INTERNAL: Final = Kind(
     500,
     "InternalError",
@@ -252,8 +259,9 @@ def response_of(error: Exception, *, instance: str, request_id: str) -> Response
     """Return the HTTP answer that tells of `error`."""
     problem = problem_of(error, instance=instance, request_id=request_id)
     headers = dict(getattr(error, "headers", None) or {})
-    if problem.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+    challenge = next((CHALLENGES[c] for c in type(error).__mro__ if c in CHALLENGES), None)
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
     retry_after_s = getattr(error, "retry_after_s", _kind(error).retry_after_s)
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)

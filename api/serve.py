@@ -19,6 +19,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from api.admission import oidc_authenticator
 from api.app import create_app
 from api.auth import Authenticator, AuthFault, LocalAuthenticator, local_token, local_token_file
 from api.operations import OrphanView
@@ -36,8 +37,11 @@ from specs.faults import NewerStore
 from specs.model import SECRET_SET, Deployment
 from specs.userconf import read_userconf
 
-NO_AUTH_VARIABLE: Final = "DISABLE_AUTHENTICATION_AND_ASSUME_AUTHENTICATED_USER"
-"""With it, flaat lets everybody in as anybody."""
+NO_AUTH_VARIABLES: Final = (
+    "DISABLE_AUTHENTICATION_AND_ASSUME_AUTHENTICATED_USER",
+    "DISABLE_AUTHORIZATION_AND_ASSUME_AUTHORIZED_USER",
+)
+"""With one of them, flaat lets everybody in as anybody, or everybody do anything."""
 
 CONFIDENTIAL: Final = re.compile(r"pass|secret|token|credential|auth", re.IGNORECASE)
 """Names of fields whose values no plan shows: `etc/job.nomad` may log in to a registry."""
@@ -97,8 +101,9 @@ def open_app() -> FastAPI:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Return the settings to serve with. Raises `SettingsFault`, `StartRefused`."""
-    if NO_AUTH_VARIABLE in environ:
-        raise StartRefused(f"{NO_AUTH_VARIABLE} would let everybody in: unset it")
+    for name in NO_AUTH_VARIABLES:
+        if name in environ:
+            raise StartRefused(f"{name} would let everybody in: unset it")
     return load_settings(environ)
 
 
@@ -141,10 +146,7 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
 def authenticator(settings: Settings) -> Authenticator:
     """Return who may come in. Raises `AuthFault`."""
     if settings.auth_mode == "oidc":
-        raise AuthFault(
-            "AI4PAPI_AUTH=oidc is not built yet: set AI4PAPI_AUTH=local to use this machine's"
-            " one local user"
-        )
+        return oidc_authenticator(settings.auth, os.environ)
     token = settings.local_token or local_token(local_token_file(settings.store_url))
     return LocalAuthenticator(token=token, vo=settings.auth.VO[0])
 
@@ -256,7 +258,9 @@ def greet(settings: Settings, cluster_title: str, url: str) -> str:
     if settings.cluster == "simulated":
         cluster += " (nothing really runs; set NOMAD_ADDR for a real Nomad)"
     where = "that of AI4PAPI_LOCAL_TOKEN"
-    if not settings.local_token:
+    if settings.auth_mode == "oidc":
+        where = f"of {' or '.join(settings.auth.OP)}"
+    elif not settings.local_token:
         where = f"in {local_token_file(settings.store_url)}"
     lines = {"API": url, "docs": f"{url}/docs", "cluster": cluster, "token": where}
     return "\n".join(f"{name:<8} {text}" for name, text in lines.items())

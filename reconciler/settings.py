@@ -4,12 +4,25 @@ A file says what a site is, the environment what a machine is. Whatever is unkno
 is refused here, all of it at once, with its place and with what is allowed.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, cast, get_args
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from specs.model import Name
@@ -49,17 +62,112 @@ def _url(text: str) -> str:
     return text
 
 
+def _issuer(text: str) -> str:
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?", text, re.ASCII):
+        raise ValueError("must be an address that begins with https://")
+    if any(mark in text for mark in "?#\\"):
+        raise ValueError("must be an address without a query or fragment")
+    try:
+        urlsplit(text).port  # noqa: B018
+    except ValueError as error:
+        raise ValueError("must be an address with a port up to 65535") from error
+    return text
+
+
 Url = Annotated[str, AfterValidator(_url)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,252}$")]
+ClaimName = Annotated[str, Field(pattern=r"^[!-~]{1,253}$")]
 WholeNumber = Annotated[int, Field(strict=True)]
 VoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
 Namespace = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,128}$")]
 
 
-class AuthSettings(Section):
-    """Whose tokens are taken (`OP`, exact issuers) and which VOs are served."""
+class EntitlementSettings(Section):
+    """Which AARC-G002 entitlements say that somebody is a member of a VO."""
 
-    OP: tuple[Url, ...] = ()
+    claim: ClaimName = "eduperson_entitlement"
+    namespace: str = Field(
+        default="urn:mace:egi.eu",
+        pattern=r"^urn:[a-z0-9][a-z0-9-]{0,31}(:[A-Za-z0-9][A-Za-z0-9._-]{0,252}){1,8}$",
+    )
+    authorities: tuple[Word, ...] = Field(default=("aai.egi.eu",), min_length=1)
+    roles: tuple[Word, ...] = ("member", "vm_operator")
+    from_token: bool = Field(default=False, strict=True)
+
+    @field_validator("namespace")
+    @classmethod
+    def _names_no_group(cls, namespace: str) -> str:
+        if "group" in namespace.split(":"):
+            raise ValueError("must end before `:group:`")
+        return namespace
+
+
+class RealmRoleSettings(Section):
+    """Which Keycloak roles `access:<vo>:<level>` count; without a claim none is read."""
+
+    claim: ClaimName | None = None
+    levels: tuple[Word, ...] = ("ap-a", "ap-a1", "ap-b", "ap-u", "ap-d")
+
+
+class PersonSettings(Section):
+    """Somebody by the pair that their provider guarantees to be unique; no `vo`: in every VO."""
+
+    iss: Issuer
+    sub: str = Field(min_length=1, max_length=255)
+    vo: VoName | None = None
+
+
+def _holder(value: object) -> str | PersonSettings:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,252}", value):
+        return value
+    try:
+        return PersonSettings.model_validate(value)
+    except ValidationError as error:
+        keys = sorted({str(part["loc"][0]) for part in error.errors() if part["loc"]})
+        wrong = f"; look at {', '.join(keys)}" if keys else ""
+        raise ValueError(
+            f"must be a role or level as one word, or a person {{iss, sub, vo}}{wrong}"
+        ) from error
+
+
+Holder = Annotated[str | PersonSettings, PlainValidator(_holder)]
+
+
+class RoleSettings(Section):
+    """Who is more than a user: by an entitlement's role, a realm role's level, or by person."""
+
+    operator: tuple[Holder, ...] = ()
+    editor: tuple[Holder, ...] = ()
+    auditor: tuple[Holder, ...] = ()
+
+
+def _texts(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class AuthSettings(Section):
+    """Whose tokens are taken (`OP`, exact issuers), which VOs are served and who is who there."""
+
+    OP: tuple[Issuer, ...] = ()
     VO: tuple[VoName, ...] = Field(min_length=1)
+    audience: Annotated[
+        Annotated[tuple[ClaimName, ...], Field(min_length=1)] | None, BeforeValidator(_texts)
+    ] = None
+    entitlements: EntitlementSettings = EntitlementSettings()
+    realm_roles: RealmRoleSettings = RealmRoleSettings()
+    roles: RoleSettings = RoleSettings()
+
+    @field_validator("roles")
+    @classmethod
+    def _people_can_come(cls, roles: RoleSettings, known: ValidationInfo) -> RoleSettings:
+        for holder in (*roles.operator, *roles.editor, *roles.auditor):
+            if isinstance(holder, PersonSettings):
+                if holder.iss not in known.data.get("OP", (holder.iss,)):
+                    raise ValueError(f"names the issuer {shown(holder.iss)}, which OP does not")
+                if holder.vo not in (None, *known.data.get("VO", (holder.vo,))):
+                    raise ValueError(f"names the VO {shown(holder.vo)}, which VO does not")
+        return roles
 
 
 class NomadSection(Section):

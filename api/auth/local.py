@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from api.auth.users import AuthFault, NotAuthenticated, Role, User
+from api.auth.users import AuthFault, InvalidToken, Role, User
 from specs.model import Owner
 from specs.private import beside_store, text_made_once
 
@@ -26,10 +26,10 @@ class LocalAuthenticator:
         return self._user if hmac.compare_digest(given, self._expected) else None
 
     def __call__(self, token: str) -> User:
-        """Return the local user. Raises `NotAuthenticated`."""
+        """Return the local user. Raises `InvalidToken`."""
         user = self.known(token)
         if user is None:
-            raise NotAuthenticated("the token is not the local user's")
+            raise InvalidToken("not the local user's")
         return user
 
 

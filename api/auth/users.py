@@ -19,6 +19,21 @@ class NotAuthenticated(Exception):
     """Nobody we know sent this. Log in (again), then repeat the request."""
 
 
+class InvalidToken(NotAuthenticated):
+    """A token was sent, and it is nobody's here.
+
+    The caller is told one sentence whatever is wrong; `why` is for the log and quotes nothing.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__("the token is not valid here, or not any more; log in again")
+
+
+class NoMembership(Forbidden):
+    """The token is good, and its user has no role in any VO that is served."""
+
+
 class ProviderUnavailable(Exception):
     """The identity provider did not answer, so nobody can say who sent this. Try again later."""
 
@@ -112,8 +127,7 @@ class Authenticator(Protocol):
     def __call__(self, token: str) -> User:
         """Return the user; may wait for the identity provider.
 
-        Raises: NotAuthenticated; ProviderUnavailable; Forbidden where the token is good and its
-            user has no role here.
+        Raises: NotAuthenticated; ProviderUnavailable; NoMembership.
         """
         ...
 
@@ -123,9 +137,11 @@ def bearer_token(headers: list[str]) -> str:
     if not headers:
         raise NotAuthenticated("the request carries no Authorization header")
     if len(headers) > 1 or len(headers[0]) > MAX_TOKEN:
-        raise NotAuthenticated("one Authorization header of at most 16384 characters is read")
+        raise InvalidToken("not one header of at most 16384 characters")
     scheme, _, token = headers[0].strip().partition(" ")
     token = token.strip(" ")
-    if scheme.lower() != "bearer" or not token or " " in token:
+    if scheme.lower() != "bearer" or not token:
         raise NotAuthenticated("the Authorization header is not `Bearer <token>`")
+    if " " in token:
+        raise InvalidToken("more than one word")
     return token

@@ -3,14 +3,15 @@
 import re
 from typing import Annotated, Any, Final, cast
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Depends, Header, Query, Request, Response, Security
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
-from api.auth import User, bearer_token
+from api.auth import ProviderUnavailable, User, bearer_token
 from api.deployments import Deployments, Precondition
 from api.history import History
 from api.json_text import read_json
@@ -22,6 +23,10 @@ from specs.faults import Fault, InvalidSpec
 from specs.model import Deployment
 
 MAX_NAME: Final = 253
+
+LOGIN_THREADS: Final = 32
+MAX_LOGINS_WAITING: Final = 256
+"""Logins that wait for a thread; who comes later is told to come back."""
 
 _JSON: Final = re.compile(r"application/(merge-patch\+)?json(\s*;\s*charset=\"?utf-8\"?)?\s*", re.I)
 _TAG: Final = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
@@ -70,7 +75,13 @@ async def _user(request: Request, token: Annotated[str, Depends(_token)]) -> Use
 async def _authenticated(request: Request, token: str) -> User:
     auth = services_of(request).auth
     user = auth.known(token)
-    return user if user is not None else await run_in_threadpool(auth.__call__, token)
+    if user is not None:
+        return user
+    # Threads of their own: a provider that hangs must not take those that answer everybody else.
+    threads: CapacityLimiter = request.app.state.login_threads
+    if threads.statistics().tasks_waiting >= MAX_LOGINS_WAITING:
+        raise ProviderUnavailable("too many logins wait for the identity provider")
+    return await run_sync(auth.__call__, token, limiter=threads)
 
 
 async def _guest(request: Request) -> User | None:

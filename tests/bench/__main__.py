@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import nomad
@@ -22,6 +23,7 @@ from reconciler.render import render
 from reconciler.runtime import Runtime
 from tests.bench.figures import Figure, table, write_json
 from tests.bench.site import fill, open_site
+from tests.provider import Provider
 from tests.real import DevAgent, a_free_port, find_nomad, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +73,7 @@ def main() -> int:
                     agent.refuse_work()
                     figures += quiet_pass(Path(folder) / f"quiet-{count}", agent, count)
         figures += status_rate(Path(folder) / "status", rounds)
+        figures += door_rate(Path(folder) / "door", 4 + 4 * rounds)
     print(table(figures))
     if options.out:
         write_json(figures, options.out)
@@ -224,10 +227,42 @@ def status_rate(home: Path, rounds: int) -> list[Figure]:
     return [Figure("GET …/status", "requests/s", tuple(ours), tuple(floors), goal="≥ 0.5")]
 
 
-def _load(port: int, path: str) -> float:
+def door_rate(home: Path, rounds: int) -> list[Figure]:
+    """`GET …/status` a second with a known OIDC token, beside a door that lets everybody in.
+
+    The requests are the same to the byte; every other round takes the two in the other order.
+    """
+    home.mkdir()
+    ports = {"oidc": a_free_port(), "open": a_free_port()}
+    rates: dict[str, list[float]] = {"oidc": [], "open": []}
+    with ExitStack() as stack:
+        provider = stack.enter_context(Provider(home))
+        token = provider.mint(iat=int(time.time()), exp=int(time.time()) + 3600)
+        headers = {"Authorization": f"Bearer {token}"}
+        environ = {**os.environ, "SSL_CERT_FILE": str(provider.ca_file)}
+        for door, port in ports.items():
+            command = [sys.executable, "-m", "tests.bench.doors", str(home / door), str(port)]
+            command += [provider.issuer] if door == "oidc" else []
+            stack.enter_context(OwnProcess(command, environ))
+            base = f"http://127.0.0.1:{port}"
+            wait_until(lambda base=base: _answers(f"{base}/readyz"), within_s=60)  # type: ignore[misc]
+            manifest = {"apiVersion": "ai4papi/v1", "kind": "Deployment"}
+            manifest |= {"metadata": {"name": "bench"}, "spec": {}}
+            requests.put(f"{base}/v1/specs/bench", json=manifest, headers=headers, timeout=10)
+            wait_until(lambda base=base: _running(base, headers), within_s=60)  # type: ignore[misc]
+        for number in range(rounds):
+            for door in list(ports)[:: -1 if number % 2 else 1]:
+                rate = _load(ports[door], "/v1/specs/bench/status", token, seconds=1)
+                rates[door].append(rate)
+    name = "GET …/status with a known token"
+    ours, floors = tuple(rates["oidc"]), tuple(rates["open"])
+    return [Figure(name, "requests/s", ours, floors, goal="≥ 0.9")]
+
+
+def _load(port: int, path: str, token: str = "bench-token-bench", *, seconds: int = 4) -> float:
     command = [sys.executable, "-m", "tests.bench.load", "127.0.0.1", str(port), path]
     run = subprocess.run(
-        [*command, "bench-token-bench", "4"], capture_output=True, text=True, check=True, cwd=ROOT
+        [*command, token, str(seconds)], capture_output=True, text=True, check=True, cwd=ROOT
     )
     return float(json.loads(run.stdout))
 

@@ -1,6 +1,8 @@
 """Starting the server: what it refuses, what it says, and one whole run of it."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +11,10 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from ai4papi.routers.v1 import deployments
 
 from api import serve
-from api.auth import LOCAL_OWNER, NotAuthenticated
+from api.auth import LOCAL_OWNER, NotAuthenticated, second_opinion
 from api.problems import ClusterSilent
 from api.schemas import ComparisonView, PlanView
 from reconciler.diff import FieldChange
@@ -55,6 +58,21 @@ def refused_early(set_environ):
     return set_environ
 
 
+def an_etc(folder: Path, auth: str) -> Path:
+    """Return a copy of the shipped `etc/` with another list of issuers."""
+    shutil.copytree(ROOT / "etc", folder)
+    conf = folder / "main_conf.yaml"
+    text, found = re.subn(r"  OP:\n(    - .*\n)+", auth[2:], conf.read_text())
+    assert found == 1
+    conf.write_text(text)
+    return folder
+
+
+def seed_face() -> None:
+    deployments._open.cache_clear()
+    deployments.get_deployments(SimpleNamespace(credentials="x"))
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
 def test_local_mode_does_not_open_its_door_to_others(refused_early, tmp_path, host):
     with pytest.raises(SystemExit, match="loopback"):
@@ -67,18 +85,42 @@ def test_local_mode_serves_its_own_machine(environ, host):
     serve.refuse_open_door(load_settings(environ), host)
 
 
-def test_oidc_is_refused_with_a_sentence(refused_early):
+def test_oidc_without_an_issuer_is_refused_with_a_sentence(refused_early, tmp_path):
     refused_early.setenv("AI4PAPI_AUTH", "oidc")
+    refused_early.setenv("AI4PAPI_ETC", str(an_etc(tmp_path / "etc", "    OP: []\n")))
     for start in (serve.run, serve.open_app):
-        with pytest.raises(SystemExit, match="AI4PAPI_AUTH=local"):
+        with pytest.raises(SystemExit, match=r"auth\.OP in main_conf\.yaml names no issuer"):
+            start()
+
+
+def test_oidc_with_certificates_that_are_not_there_is_refused_with_a_sentence(refused_early):
+    refused_early.setenv("AI4PAPI_AUTH", "oidc")
+    refused_early.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    for start in (serve.run, serve.open_app):
+        with pytest.raises(SystemExit, match=r"REQUESTS_CA_BUNDLE names /nowhere/ca\.pem"):
+            start()
+
+
+def test_oidc_with_a_flaat_that_believes_forged_tokens_is_refused(refused_early):
+    refused_early.setenv("AI4PAPI_AUTH", "oidc")
+    refused_early.setattr(second_opinion, "version", lambda _: "1.3.1")
+    for start in (serve.run, serve.open_app):
+        with pytest.raises(SystemExit, match=r"flaat 1\.3\.1 takes a forged token"):
             start()
 
 
 @pytest.mark.parametrize("value", ["YES", "no", ""])
-def test_a_switch_that_lets_everybody_in_is_refused(refused_early, value):
-    refused_early.setenv("DISABLE_AUTHENTICATION_AND_ASSUME_AUTHENTICATED_USER", value)
-    for start in (serve.run, serve.open_app):
-        with pytest.raises(SystemExit, match="let everybody in"):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DISABLE_AUTHENTICATION_AND_ASSUME_AUTHENTICATED_USER",
+        "DISABLE_AUTHORIZATION_AND_ASSUME_AUTHORIZED_USER",
+    ],
+)
+def test_a_switch_that_lets_everybody_in_is_refused_t33(refused_early, name, value):
+    refused_early.setenv(name, value)
+    for start in (serve.run, serve.open_app, seed_face):
+        with pytest.raises((SystemExit, serve.StartRefused), match="let everybody in"):
             start()
 
 

@@ -155,7 +155,7 @@ def test_a_refused_secret_variable_is_not_repeated():
     [
         (LEAST + "nomd: 1\n", "main_conf.yaml:3: nomd: unknown key; allowed: auth, nomad, gpu"),
         (LEAST + "nomd: 1\n", "did you mean 'nomad'?"),
-        ("auth:\n  OPP: []\n", "main_conf.yaml:2: auth.OPP: unknown key; allowed: OP, VO; did"),
+        ("auth:\n  OPP: []\n", "main_conf.yaml:2: auth.OPP: unknown key; allowed: OP, VO, aud"),
         ("auth: {}\n", "main_conf.yaml:1: auth.VO: Field required"),
         ("auth: {VO: []}\n", "main_conf.yaml:1: auth.VO: "),
         (
@@ -261,3 +261,83 @@ def test_a_bad_priority_class_is_refused_with_file_and_line(etc, classes, said):
 def test_a_missing_file_is_named(etc, name):
     (etc / name).unlink()
     assert refusal({}, etc).startswith(f"{name}: can't be read")
+
+
+def test_the_shipped_rules_of_who_is_who_are_the_defaults(etc):
+    auth = load_settings({}, etc).auth
+    assert (auth.audience, auth.realm_roles.claim) == (None, None)
+    (etc / "main_conf.yaml").write_text(LEAST)
+    least = load_settings({}, etc).auth
+    for section in ("audience", "entitlements", "realm_roles", "roles"):
+        assert getattr(auth, section) == getattr(least, section)
+
+
+AUTH = "nomad: {namespaces: {vo.a: a}}\nauth:\n  VO: [vo.a]\n  OP: [https://op]\n"
+
+
+def test_who_is_more_than_a_user_is_a_word_or_a_person(etc):
+    (etc / "main_conf.yaml").write_text(
+        AUTH
+        + "  audience: papi\n  roles:\n    operator: [manager, {iss: https://op, sub: 'a b'}]\n"
+    )
+    auth = load_settings({}, etc).auth
+    assert auth.audience == ("papi",)
+    word, person = auth.roles.operator
+    assert word == "manager"
+    assert (person.iss, person.sub, person.vo) == ("https://op", "a b", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("  OPS: 1\n", "main_conf.yaml:5: auth.OPS: unknown key"),
+        ("  audience: []\n", "main_conf.yaml:5: auth.audience: "),
+        (
+            "  entitlements: {namespace: egi.eu}\n",
+            "main_conf.yaml:5: auth.entitlements.namespace: ",
+        ),
+        (
+            "  entitlements: {namespace: 'urn:x:group:y'}\n",
+            "main_conf.yaml:5: auth.entitlements.namespace: must end before `:group:`",
+        ),
+        (
+            "  entitlements: {authorities: []}\n",
+            "main_conf.yaml:5: auth.entitlements.authorities: ",
+        ),
+        ("  entitlements:\n    roles: [a b]\n", "main_conf.yaml:6: auth.entitlements.roles.0: "),
+        ("  entitlements: {from_token: 'yes'}\n", "main_conf.yaml:5: auth.entitlements.from_token"),
+        ("  realm_roles: {level: []}\n", "main_conf.yaml:5: auth.realm_roles.level: unknown key"),
+        (
+            "  roles:\n    operater: []\n",
+            "main_conf.yaml:6: auth.roles.operater: unknown key; allowed: operator, editor, aud",
+        ),
+        (
+            "  roles:\n    operator:\n      - {iss: https://op, subb: x}\n",
+            "or a person {iss, sub, vo}; look at sub, subb",
+        ),
+        ("  roles: {editor: [5]}\n", "main_conf.yaml:5: auth.roles.editor.0: must be a role"),
+        (
+            "  roles: {editor: [{iss: https://x, sub: a}]}\n",
+            "main_conf.yaml:5: auth.roles: names the issuer 'https://x', which OP does not",
+        ),
+        (
+            "  roles: {editor: [{iss: https://op, sub: a, vo: vo.b}]}\n",
+            "main_conf.yaml:5: auth.roles: names the VO 'vo.b', which VO does not",
+        ),
+    ],
+)
+def test_a_bad_rule_of_who_is_who_is_refused_with_file_and_line(etc, text, said):
+    (etc / "main_conf.yaml").write_text(AUTH + text)
+    assert said in refusal({}, etc)
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        *("http://op", "http://127.0.0.1:8080/x", "https://", "https://u@op", "https://op?x"),
+        *("op", "https://op#", "https://op:99999", "https://op:x", "HTTPS://op", "'https://op '"),
+    ],
+)
+def test_an_issuer_is_a_plain_https_address(etc, issuer):
+    (etc / "main_conf.yaml").write_text(AUTH.replace("https://op", issuer))
+    assert "main_conf.yaml:4: auth.OP.0: must be an address" in refusal({}, etc)
