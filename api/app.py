@@ -6,21 +6,32 @@
 
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
 from anyio import CapacityLimiter
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.openapi.utils import get_openapi
+from starlette.middleware.cors import CORSMiddleware
 
 from api import reference
+from api.auth import NotAuthenticated
 from api.deployments import Deployments
-from api.edge import Edge
+from api.edge import (
+    CORS_ANSWER_HEADERS,
+    CORS_METHODS,
+    CORS_REQUEST_HEADERS,
+    Edge,
+    Gate,
+    address_of,
+)
 from api.history import History
+from api.limits import Limits
 from api.operations import Operations
-from api.problems import Problem, answer_with_problems
+from api.problems import Problem, TooManyRequests, answer_with_problems
 from api.routers import health, v1
 from api.routers.requests import LOGIN_THREADS
 from api.services import Services
@@ -28,7 +39,11 @@ from api.waiting import Changes
 
 API_TITLE = "AI4EOSC Platform API"
 API_TEXT = (
-    "Write down what should run; the platform keeps it running. Errors are RFC 9457 problems."
+    "Write down what should run; the platform keeps it running. Errors are RFC 9457 problems.\n\n"
+    "**Your token.** `GET /v1/auth/config` names the providers whose access tokens are taken and"
+    " the scopes to ask for; `ai4papi login` or oidc-agent (`oidc-token NAME`) gets one. In local"
+    " mode it is in the file that the server names when it starts. Press *Authorize* and paste it,"
+    " without the word Bearer."
 )
 
 SOURCE: Final = {"type": "http"}
@@ -62,8 +77,29 @@ def create_app(
     )
     app.state.history = History(services.store, compare=services.compare, source=SOURCE)
     app.state.operations = Operations(services.store, find_orphans=services.orphans)
-    app.add_middleware(Edge, max_body_bytes=services.max_body_bytes, local_only=services.local_only)
+    app.state.limits = Limits(services.limits, clock=time.monotonic)
+    _surround(app, services)
     return app
+
+
+def _surround(app: FastAPI, services: Services) -> None:
+    # The last one added is the outermost.
+    app.add_middleware(
+        Gate,
+        max_body_bytes=services.max_body_bytes,
+        max_header_bytes=services.max_header_bytes,
+        body_s=services.body_s,
+        local_only=services.local_only,
+    )
+    if services.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=services.cors,
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_ANSWER_HEADERS,
+        )
+    app.add_middleware(Edge)
 
 
 def routes(**options: Any) -> FastAPI:
@@ -77,13 +113,25 @@ def routes(**options: Any) -> FastAPI:
         redoc_url=None,
         **options,
     )
-    answer_with_problems(app)
+    answer_with_problems(app, judge=_count_failures)
     app.include_router(v1.router)
     app.include_router(health.router)
     app.include_router(reference.router)
     app.mount(reference.PAGES_PATH, reference.page_files())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _count_failures(request: Request, error: Exception) -> Exception:
+    # Only who fails is told to wait. A good token is never refused for a bad one from the same
+    # address, which may be that of a whole institute; and no valid token can be guessed.
+    if not isinstance(error, NotAuthenticated):
+        return error
+    try:
+        request.app.state.limits.fail(address_of(request.scope))
+    except TooManyRequests as too_many:
+        return too_many
+    return error
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

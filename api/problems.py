@@ -1,7 +1,7 @@
 """Every refusal as RFC 9457 `application/problem+json`: one table from exception to answer."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +43,16 @@ class UnsupportedMedia(RequestError):
 
 class BodyTooLarge(RequestError):
     """The body is longer than the operator's limit. Nothing of it was used."""
+
+
+class HeadersTooLarge(RequestError):
+    """Address and headers together are longer than the operator's limit."""
+
+
+class BodyTooSlow(RequestError):
+    """The body did not arrive in time. Nothing of it was used, and the connection is closed."""
+
+    headers: Final[Mapping[str, str]] = {"Connection": "close"}
 
 
 class TooManyRequests(RequestError):
@@ -141,6 +151,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
     ),
     BodyTooLarge: Kind(
         413, "BodyTooLarge", "The body is too large", "A spec needs a few kilobytes."
+    ),
+    HeadersTooLarge: Kind(
+        431, "HeadersTooLarge", "The headers are too large", "Send a shorter address and headers."
+    ),
+    BodyTooSlow: Kind(
+        408, "BodyTooSlow", "The body came too slowly", "Nothing was done; send it again."
     ),
     TooManyRequests: Kind(
         429, "TooManyRequests", "Too many requests", "Wait as long as Retry-After says."
@@ -269,10 +285,19 @@ def response_of(error: Exception, *, instance: str, request_id: str) -> Response
     return Response(body, problem.status, headers, MEDIA_TYPE)
 
 
-def answer_with_problems(app: FastAPI) -> None:
-    """Make every refusal of `app` a problem."""
+def reason_of(error: Exception) -> str:
+    """Return the stable word for `error`."""
+    return _kind(error).reason
+
+
+def answer_with_problems(
+    app: FastAPI, *, judge: Callable[[Request, Exception], Exception] = lambda _, error: error
+) -> None:
+    """Make every refusal of `app` a problem; `judge` may tell another one in its place."""
 
     async def answer(request: Request, error: Exception) -> Response:
+        error = judge(request, error)
+        request.state.reason = reason_of(error)
         if isinstance(error, HTTPException) and error.status_code == 405:
             error = HTTPException(405, headers={"Allow": ", ".join(_allowed(request))})
         return response_of(error, instance=request.url.path, request_id=request.state.request_id)

@@ -22,6 +22,9 @@ from fastapi import FastAPI
 from api.admission import oidc_authenticator
 from api.app import create_app
 from api.auth import Authenticator, AuthFault, LocalAuthenticator, local_token, local_token_file
+from api.connection import PatientConnection
+from api.limits import LimitRules
+from api.login import LoginView
 from api.operations import OrphanView
 from api.problems import ClusterSilent
 from api.schemas import ComparisonView, FieldView, PlanView
@@ -32,7 +35,7 @@ from reconciler.jobs import JobRef, Verdict
 from reconciler.logs import start_logging
 from reconciler.reasons import why_not_placed
 from reconciler.runtime import Runtime, open_runtime
-from reconciler.settings import Settings, SettingsFault, load_settings
+from reconciler.settings import LimitSettings, Settings, SettingsFault, load_settings
 from specs.faults import NewerStore
 from specs.model import SECRET_SET, Deployment
 from specs.userconf import read_userconf
@@ -83,7 +86,12 @@ def run(
         ssl_certfile=ssl_certfile,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
+        http=PatientConnection,
+        # The application tells who sent too much; past twice that, the connection is closed.
+        h11_max_incomplete_event_size=2 * settings.limits.header_bytes,
+        log_config=None,
         log_level="warning",
+        access_log=False,
     )
     # uvicorn ends by the very signal that stopped it; a stop that was asked for is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -93,8 +101,11 @@ def run(
 def open_app() -> FastAPI:
     """Return the application for the environment's settings, for `uvicorn main:app`.
 
-    In local mode it answers on loopback addresses only, whatever uvicorn binds.
+    In local mode it answers on loopback addresses only, whatever uvicorn binds. How long a client
+    may take over its headers, and how long they may be before they are looked at, is uvicorn's
+    affair here.
     """
+    start_logging()
     with _sentences():
         return build(read_settings(os.environ))[1]
 
@@ -138,8 +149,34 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         cluster_title=runtime.cluster.title,
         trash_for=timedelta(days=settings.deletions.trash_days),
         priorities=settings.priorities,
+        login=login_of(settings),
+        limits=limit_rules(settings.limits),
         max_body_bytes=settings.limits.body_bytes,
+        max_header_bytes=settings.limits.header_bytes,
+        body_s=settings.limits.body_s,
         local_only=settings.auth_mode == "local",
+        cors=settings.cors,
+    )
+
+
+def login_of(settings: Settings) -> LoginView:
+    """Return what is told to those who want to log in."""
+    auth = settings.auth
+    if settings.auth_mode == "local":
+        return LoginView(mode="local", issuers=(), vos=auth.VO[:1], scopes=())
+    return LoginView(
+        mode="oidc", issuers=auth.OP, vos=auth.VO, scopes=auth.scopes, client_id=auth.client_id
+    )
+
+
+def limit_rules(limits: LimitSettings) -> LimitRules:
+    """Return what a caller may ask for."""
+    return LimitRules(
+        user_requests=limits.requests_per_minute,
+        user_writes=limits.writes_per_minute,
+        vo_writes=limits.vo_writes_per_minute,
+        address_failures=limits.failed_logins_per_minute,
+        user_waits=limits.long_polls,
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from api.auth import Authenticator
+from api.limits import NO_LIMITS, LimitRules
+from api.login import LoginView
 from api.operations import OrphanView
 from api.schemas import ComparisonView, PlanView
 from specs.model import Deployment
@@ -21,8 +23,9 @@ class Services:
     differs from it; both answer while the cluster is down. `orphans` are jobs of ours that no
     record knows; raises `ClusterSilent`. `faults` is empty while the reconciler does its work,
     `ready` whether requests can be served. `trash_for` is how long a deleted spec is kept.
-    `priorities` are the classes that a spec may ask for.
-    `local_only` refuses requests to an address of another than this machine's loopback.
+    `priorities` are the classes that a spec may ask for, `login` is how to log in here.
+    `local_only` refuses requests to an address of another than this machine's loopback. `cors` are
+    the origins whose pages may call this server. A body must arrive within `body_s` seconds.
     """
 
     store: SpecStore
@@ -35,6 +38,11 @@ class Services:
     ready: Callable[[], bool]
     cluster_title: str
     trash_for: timedelta
+    login: LoginView
     priorities: PriorityClasses = field(default_factory=dict)
+    limits: LimitRules = NO_LIMITS
     max_body_bytes: int = 1_000_000
+    max_header_bytes: int = 32_768
+    body_s: float = 30
     local_only: bool = False
+    cors: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from reconciler.origins import checked_origin
 from specs.model import Name
 from specs.priorities import PriorityClass, PriorityClasses
 from specs.sealing import Seal, keys_of
@@ -78,9 +79,12 @@ Url = Annotated[str, AfterValidator(_url)]
 Issuer = Annotated[str, AfterValidator(_issuer)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,252}$")]
 ClaimName = Annotated[str, Field(pattern=r"^[!-~]{1,253}$")]
+Origin = Annotated[str, AfterValidator(checked_origin)]
 WholeNumber = Annotated[int, Field(strict=True)]
 VoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
 Namespace = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,128}$")]
+ScopeName = Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")]  # RFC 6749, appendix A.4
+PerMinute = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
 
 
 class EntitlementSettings(Section):
@@ -147,7 +151,10 @@ def _texts(value: object) -> object:
 
 
 class AuthSettings(Section):
-    """Whose tokens are taken (`OP`, exact issuers), which VOs are served and who is who there."""
+    """Whose tokens are taken (`OP`, exact issuers), which VOs are served and who is who there.
+
+    `client_id` and `scopes` are for those who log in, and are told to everybody.
+    """
 
     OP: tuple[Issuer, ...] = ()
     VO: tuple[VoName, ...] = Field(min_length=1)
@@ -157,6 +164,13 @@ class AuthSettings(Section):
     entitlements: EntitlementSettings = EntitlementSettings()
     realm_roles: RealmRoleSettings = RealmRoleSettings()
     roles: RoleSettings = RoleSettings()
+    client_id: str | None = Field(default=None, pattern=r"^[!-~]{1,255}$")
+    scopes: tuple[ScopeName, ...] = (
+        "openid",
+        "profile",
+        "offline_access",
+        "eduperson_entitlement",
+    )
 
     @field_validator("roles")
     @classmethod
@@ -199,9 +213,16 @@ class EndpointSettings(Section):
 
 
 class LimitSettings(Section):
-    """What one request may ask for."""
+    """What one request may ask for, and how many a caller may send; null: no limit."""
 
     body_bytes: WholeNumber = Field(default=1_048_576, ge=1024, le=16_777_216)
+    body_s: float = Field(default=30, gt=0, le=3600, strict=True)
+    header_bytes: WholeNumber = Field(default=32_768, ge=8192, le=1_048_576)
+    requests_per_minute: PerMinute | None = 60_000
+    writes_per_minute: PerMinute | None = 300
+    vo_writes_per_minute: PerMinute | None = 3000
+    failed_logins_per_minute: PerMinute | None = 60
+    long_polls: PerMinute | None = 20
 
 
 class DeletionSettings(Section):
@@ -246,6 +267,7 @@ class MainConf(Section):
     gpu: GpuSettings = GpuSettings()
     cpu: CpuSettings = CpuSettings()
     endpoints: EndpointSettings = EndpointSettings()
+    cors: tuple[Origin, ...] = ()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
     deletions: DeletionSettings = DeletionSettings()
@@ -334,6 +356,7 @@ class Settings(Section):
     gpu: GpuSettings
     cpu: CpuSettings
     endpoints: EndpointSettings
+    cors: tuple[str, ...]
     limits: LimitSettings
     quotas: QuotaSettings
     deletions: DeletionSettings
@@ -374,6 +397,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         gpu=conf.gpu,
         cpu=conf.cpu,
         endpoints=conf.endpoints,
+        cors=conf.cors,
         limits=conf.limits,
         quotas=conf.quotas,
         deletions=conf.deletions,

@@ -69,7 +69,7 @@ class Database:
             self._reads = sqlite_engine(self._url, synchronous="FULL", connections=READERS)
         else:
             self._durable = self._quick = create_engine(
-                self._url, pool_size=READERS, pool_pre_ping=True
+                self._url, pool_size=READERS, pool_pre_ping=True, hide_parameters=True
             )
             self._reads = self._durable.execution_options(isolation_level="AUTOCOMMIT")
         for engine in (self._durable, self._quick, self._reads):
@@ -179,11 +179,15 @@ def create_private_file(path: Path) -> None:
 
 
 def sqlite_engine(url: URL, *, synchronous: str, connections: int) -> Engine:
-    """Open an SQLite file whose transactions begin where this module says so, not the driver."""
+    """Open an SQLite file whose transactions begin where this module says so, not the driver.
+
+    Parameters are kept out of logs and errors, as those of PostgreSQL are: some are passwords.
+    """
     engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=-1,
+        hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_S},
     )
 

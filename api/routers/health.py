@@ -10,7 +10,7 @@ from api.problems import NotHealthy, documented
 from api.routers.requests import services_of
 from api.schemas import Health, Links
 
-router = APIRouter(tags=["meta"], responses=documented(500))
+router = APIRouter(tags=["meta"], responses=documented(431, 500))
 
 
 @router.get("/", operation_id="readRoot", summary="Versions and links")
@@ -24,7 +24,7 @@ def read_root(request: Request) -> Links:
 def read_v1(request: Request) -> Links:
     """Say what version 1 offers."""
     paths = {"specs": "/v1/specs", "deployments": "/v1/deployments"}
-    paths |= {"events": "/v1/events", "trash": "/v1/trash"}
+    paths |= {"events": "/v1/events", "trash": "/v1/trash", "login": "/v1/auth/config"}
     return _links(request, paths | {"conf": "/v1/info/conf/{module_name}"})
 
 

@@ -15,6 +15,7 @@ from api.auth import ProviderUnavailable, User, bearer_token
 from api.deployments import Deployments, Precondition
 from api.history import History
 from api.json_text import read_json
+from api.limits import Limits
 from api.operations import Operations
 from api.problems import UnsupportedMedia
 from api.services import Services
@@ -27,6 +28,8 @@ MAX_NAME: Final = 253
 LOGIN_THREADS: Final = 32
 MAX_LOGINS_WAITING: Final = 256
 """Logins that wait for a thread; who comes later is told to come back."""
+
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _JSON: Final = re.compile(r"application/(merge-patch\+)?json(\s*;\s*charset=\"?utf-8\"?)?\s*", re.I)
 _TAG: Final = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
@@ -56,6 +59,11 @@ def operations_of(request: Request) -> Operations:
     return cast("Operations", request.app.state.operations)
 
 
+def limits_of(request: Request) -> Limits:
+    """Return what callers may ask for, and how much of it is used up."""
+    return cast("Limits", request.app.state.limits)
+
+
 def changes_of(request: Request) -> Changes:
     """Return the news of the store."""
     return cast("Changes", request.app.state.changes)
@@ -69,19 +77,25 @@ async def _token(request: Request, _declared: Annotated[object, Security(_bearer
 
 
 async def _user(request: Request, token: Annotated[str, Depends(_token)]) -> User:
-    return await _authenticated(request, token)
+    return await authenticated(request, token)
 
 
-async def _authenticated(request: Request, token: str) -> User:
+async def authenticated(request: Request, token: str) -> User:
+    """Return who sent the request, which is counted as theirs.
+
+    Raises: NotAuthenticated; ProviderUnavailable; Forbidden; TooManyRequests.
+    """
     auth = services_of(request).auth
     user = auth.known(token)
-    if user is not None:
-        return user
-    # Threads of their own: a provider that hangs must not take those that answer everybody else.
-    threads: CapacityLimiter = request.app.state.login_threads
-    if threads.statistics().tasks_waiting >= MAX_LOGINS_WAITING:
-        raise ProviderUnavailable("too many logins wait for the identity provider")
-    return await run_sync(auth.__call__, token, limiter=threads)
+    if user is None:
+        # Threads of their own: a provider that hangs must not take those that answer everybody.
+        threads: CapacityLimiter = request.app.state.login_threads
+        if threads.statistics().tasks_waiting >= MAX_LOGINS_WAITING:
+            raise ProviderUnavailable("too many logins wait for the identity provider")
+        user = await run_sync(auth.__call__, token, limiter=threads)
+    request.state.owner = user.owner
+    limits_of(request).admit(user, writes=request.method not in READS)
+    return user
 
 
 async def _guest(request: Request) -> User | None:
@@ -89,7 +103,7 @@ async def _guest(request: Request) -> User | None:
     refuse_unknown_parameters(request)
     if not headers:
         return None
-    return await _authenticated(request, bearer_token(headers))
+    return await authenticated(request, bearer_token(headers))
 
 
 async def _body(request: Request) -> Any:

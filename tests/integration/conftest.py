@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from api.app import create_app
 from api.auth import NotAuthenticated, Role, User
 from api.cli.app import app as command_line
+from api.login import LoginView
 from api.schemas import ComparisonView, PlanView
 from api.services import Services
 from specs.model import Condition, Deployment, DeploymentStatus, Owner, Phase
@@ -149,8 +150,8 @@ class Everybody:
 
 
 @contextmanager
-def serving(app: FastAPI, host: str = "127.0.0.1") -> Iterator[str]:
-    """Serve `app` on a free port; give its URL once it answers."""
+def serving(app: FastAPI, host: str = "127.0.0.1", **options: Any) -> Iterator[str]:
+    """Serve `app` on a free port; give its URL once it answers. `options` are uvicorn's."""
     started = threading.Event()
 
     class Announced(uvicorn.Server):
@@ -158,7 +159,8 @@ def serving(app: FastAPI, host: str = "127.0.0.1") -> Iterator[str]:
             await super().startup(sockets)
             started.set()
 
-    server = Announced(uvicorn.Config(app, host=host, port=0, log_config=None, ws="none"))
+    config = uvicorn.Config(app, host=host, port=0, log_config=None, ws="none", **options)
+    server = Announced(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     assert started.wait(WAIT_S)
@@ -216,6 +218,7 @@ def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
         ready=lambda: told["ready"],
         cluster_title="Nomad 2.0.5 at http://10.0.0.1:4646",
         trash_for=timedelta(days=7),
+        login=LoginView(mode="oidc", issuers=("https://op",), vos=VOS, scopes=("openid",)),
         max_body_bytes=MAX_BODY_BYTES,
     )
     app = create_app(services)

@@ -18,6 +18,7 @@ OPEN = {
     "/livez",
     "/readyz",
     "/v1/info/conf/{module_name}",
+    "/v1/auth/config",
 }
 """Routes that need no token; every other one must."""
 

@@ -48,6 +48,7 @@ def set_environ(environ, monkeypatch):
         monkeypatch.delenv(name)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(serve, "start_logging", lambda: None)
     return monkeypatch
 
 

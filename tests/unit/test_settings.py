@@ -37,8 +37,19 @@ def test_the_shipped_file_shows_the_defaults(etc):
     shipped = load_settings({}, etc)
     (etc / "main_conf.yaml").write_text(LEAST)
     least = load_settings({}, etc)
-    for section in ("gpu", "cpu", "endpoints", "limits", "nomad"):
+    for section in ("gpu", "cpu", "endpoints", "limits", "nomad", "cors"):
         assert getattr(shipped, section) == getattr(least, section)
+
+
+def test_c42_exact_origins_are_taken(etc):
+    origins = ("https://a.eu", "https://a.eu:8443", "http://localhost:3000", "http://[::1]:80")
+    (etc / "main_conf.yaml").write_text(LEAST + f"cors: {list(origins)}\n")
+    assert load_settings({}, etc).cors == origins
+
+
+def test_null_takes_a_limit_away(etc):
+    (etc / "main_conf.yaml").write_text(LEAST + "limits: {writes_per_minute: null}\n")
+    assert load_settings({}, etc).limits.writes_per_minute is None
 
 
 def test_a_section_with_every_key_commented_out_is_its_defaults(etc):
@@ -156,6 +167,7 @@ def test_a_refused_secret_variable_is_not_repeated():
         (LEAST + "nomd: 1\n", "main_conf.yaml:3: nomd: unknown key; allowed: auth, nomad, gpu"),
         (LEAST + "nomd: 1\n", "did you mean 'nomad'?"),
         ("auth:\n  OPP: []\n", "main_conf.yaml:2: auth.OPP: unknown key; allowed: OP, VO, aud"),
+        ("auth:\n  OPP: []\n", "main_conf.yaml:2: auth.OPP: unknown key; allowed: OP, VO"),
         ("auth: {}\n", "main_conf.yaml:1: auth.VO: Field required"),
         ("auth: {VO: []}\n", "main_conf.yaml:1: auth.VO: "),
         (
@@ -172,6 +184,17 @@ def test_a_refused_secret_variable_is_not_repeated():
         (LEAST + "gpu: {device: a/b/c/d}\n", "main_conf.yaml:3: gpu.device: "),
         (LEAST + "endpoints: {domain: 'a b'}\n", "main_conf.yaml:3: endpoints.domain: "),
         (LEAST + "limits: {body_bytes: 1}\n", "main_conf.yaml:3: limits.body_bytes: "),
+        (LEAST + "limits:\n  long_polls: 0\n", "main_conf.yaml:4: limits.long_polls: "),
+        (LEAST + "limits: {body_s: 0}\n", "main_conf.yaml:3: limits.body_s: "),
+        (LEAST + "cors: ['*']\n", "main_conf.yaml:3: cors.0: must be one origin"),
+        (LEAST + "cors:\n  - https://a.eu\n  - 'null'\n", "main_conf.yaml:5: cors.1: must be one"),
+        (LEAST + "cors: [https://a.eu/]\n", "main_conf.yaml:3: cors.0: must be one origin"),
+        (LEAST + "cors: ['https://*.a.eu']\n", "main_conf.yaml:3: cors.0: must be one origin"),
+        (LEAST + "cors: [https://A.eu]\n", "main_conf.yaml:3: cors.0: must be one origin"),
+        (LEAST + "cors: [https://u@a.eu]\n", "main_conf.yaml:3: cors.0: must be one origin"),
+        (LEAST + "cors: [http://a.eu]\n", "main_conf.yaml:3: cors.0: must begin with https://"),
+        (LEAST + "cors: [http://127.0.0.1.a.eu]\n", "main_conf.yaml:3: cors.0: must begin with"),
+        (LEAST + "cors: https://a.eu\n", "main_conf.yaml:3: cors: Input should be"),
         ("auth: {VO: [vo.a]}\nnomad: {namespaces: {vo.a: '*'}}\n", "main_conf.yaml:2: nomad.name"),
         (LEAST + "auth: {}\n", "main_conf.yaml:3: the key 'auth' stands in line 1 already"),
         (LEAST + "gpu: *x\n", "main_conf.yaml:3: aliases"),

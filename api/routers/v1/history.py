@@ -1,5 +1,6 @@
 """The routes of the past and the present of a deployment: what happened, and going back."""
 
+from contextlib import nullcontext
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,6 +16,7 @@ from api.routers.requests import (
     changes_of,
     etag_of,
     history_of,
+    limits_of,
     precondition,
     services_of,
     takes,
@@ -138,17 +140,19 @@ async def reconcile_spec(
 ) -> Response:
     """Have the reconciler look now; `observedAt` is absent until it did, `wait` waits for that."""
     history = history_of(request)
-    asked = await run_in_threadpool(history.look_now, user, name, vo=vo)
+    timeout_s = seconds_of(wait)
+    with limits_of(request).wait(user.owner) if timeout_s else nullcontext():
+        asked = await run_in_threadpool(history.look_now, user, name, vo=vo)
 
-    def find() -> Deployment:
-        return history.store.find_uid(user.reach, uid=asked.uid)
+        def find() -> Deployment:
+            return history.store.find_uid(user.reach, uid=asked.uid)
 
-    seen = await look_until(
-        is_looked_at,
-        lambda: run_in_threadpool(find),
-        changes=changes_of(request),
-        timeout_s=seconds_of(wait),
-    )
+        seen = await look_until(
+            is_looked_at,
+            lambda: run_in_threadpool(find),
+            changes=changes_of(request),
+            timeout_s=timeout_s,
+        )
     return answer(status_view(seen), 202, {"ETag": etag_of(seen)})
 
 

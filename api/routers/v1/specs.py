@@ -1,5 +1,6 @@
 """The declarative routes: one deployment is one object with `spec` (yours) and `status` (ours)."""
 
+from contextlib import nullcontext
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,11 +18,13 @@ from api.routers.requests import (
     JsonBody,
     Vo,
     answer,
+    authenticated,
     changes_of,
     deployments_of,
     etag_of,
     is_unchanged,
     labels_of,
+    limits_of,
     precondition,
     services_of,
     takes,
@@ -79,7 +82,9 @@ async def read_spec_status(request: Request) -> Response:
     if_none_match = request.headers.get("if-none-match")
     desk, authenticate = deployments_of(request), services_of(request).auth
     name = request.path_params["name"]
+    user = await authenticated(request, token)
 
+    # Each look asks anew who they are: a wait does not outlive its token.
     def find() -> Deployment:
         return desk.find(authenticate(token), name, vo=query.vo)
 
@@ -94,12 +99,14 @@ async def read_spec_status(request: Request) -> Response:
             case None:
                 return if_none_match is None
 
-    deployment = await look_until(
-        enough,
-        lambda: run_in_threadpool(find),
-        changes=changes_of(request),
-        timeout_s=query.wait_s,
-    )
+    place = limits_of(request).wait(user.owner) if query.wait_s else nullcontext()
+    with place:
+        deployment = await look_until(
+            enough,
+            lambda: run_in_threadpool(find),
+            changes=changes_of(request),
+            timeout_s=query.wait_s,
+        )
     return _status_answer(deployment, if_none_match)
 
 
