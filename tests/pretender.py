@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from reconciler.cluster.nomad import NomadCluster
 from reconciler.jobs import JobRef
@@ -60,6 +60,12 @@ class Pretender:
         self.answer = lambda _: next(left)
 
 
+def _read(body: bytes, kind: str) -> Any:
+    if kind == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(body.decode()))
+    return json.loads(body) if body else None
+
+
 @contextmanager
 def pretending(tls: ssl.SSLContext | None = None) -> Iterator[Pretender]:
     class Handler(BaseHTTPRequestHandler):
@@ -74,7 +80,7 @@ def pretending(tls: ssl.SSLContext | None = None) -> Iterator[Pretender]:
                 url.path,
                 parse_qs(url.query),
                 dict(self.headers),
-                json.loads(body) if body else None,
+                _read(body, self.headers.get("Content-Type", "")),
             )
             pretender.asked.append(asked)
             answer = pretender.answer(asked)

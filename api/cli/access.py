@@ -1,21 +1,19 @@
-"""Which server a command speaks to, and with which token (the only reader of tokens here)."""
+"""Which server a command speaks to, and with which token."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from api.cli.failures import Code, CommandFailed
+from api.cli.tokens import is_token
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:8080"
 
 LOCAL_TOKEN: Final = Path("var", "token")
 """Where a server in local mode leaves its user's token, from the folder it was started in."""
-
-MAX_TOKEN: Final = 16_000
-"""Longest token in characters; what is longer is some other file."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -46,10 +44,15 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A server and the token that it gets."""
+    """A server, and what gives the token that it gets; an empty one is not sent."""
 
     server: Server
-    token: str = field(repr=False)
+    bearer: Callable[[], str] = field(repr=False)
+
+    @property
+    def token(self) -> str:
+        """The token as it is now. Raises: CommandFailed where none can be had any more."""
+        return self.bearer()
 
 
 def find_access(
@@ -59,10 +62,16 @@ def find_access(
     environ: Mapping[str, str],
     local_token: Path = LOCAL_TOKEN,
 ) -> Access:
-    """Choose server and token: the options, then the environment, then the local server's own.
+    """Choose server and token: the option, the environment, a login, the local server's own.
 
     Raises: CommandFailed where there is none, or where a token would travel in the clear.
     """
+    target = find_server(server, environ=environ)
+    return Access(target, _bearer(target, token_file, environ=environ, local_token=local_token))
+
+
+def find_server(server: str | None, *, environ: Mapping[str, str]) -> Server:
+    """Choose the server: the option, else the environment. Raises: CommandFailed."""
     target = read_server(server or environ.get("AI4PAPI_SERVER") or DEFAULT_SERVER)
     if target.scheme == "http" and not target.on_this_machine:
         raise CommandFailed(
@@ -71,7 +80,7 @@ def find_access(
             hint="Give the server's https address.",
             next_command=f"ai4papi get --server https://{target.host}",
         )
-    return Access(target, _token(target, token_file, environ=environ, local_token=local_token))
+    return target
 
 
 def read_server(address: str) -> Server:
@@ -99,37 +108,61 @@ def _no_server(why: str) -> CommandFailed:
     )
 
 
-def _token(
+def _bearer(
     server: Server, token_file: Path | None, *, environ: Mapping[str, str], local_token: Path
-) -> str:
+) -> Callable[[], str]:
     if token_file is not None:
-        return _checked(_read(token_file), f"the token in {token_file}")
+        return _always(read_token(token_file))
     if token := environ.get("AI4PAPI_TOKEN", "").strip():
-        return _checked(token, "the token in AI4PAPI_TOKEN")
+        return _always(checked_token(token, "the token in AI4PAPI_TOKEN"))
+    if session := _session(server, environ):
+        return session
     # A local server's token is for this machine: no other server ever sees it.
     if server.on_this_machine and local_token.is_file():
-        return _checked(_read(local_token), f"the token in {local_token}")
+        return _always(read_token(local_token))
     where = f", and there is no {local_token} here" if server.on_this_machine else ""
     raise CommandFailed(
         Code.NOT_ALLOWED,
-        f"no token for {server}: neither --token-file nor AI4PAPI_TOKEN is given{where}",
+        f"not logged in to {server}, and neither --token-file nor AI4PAPI_TOKEN is given{where}",
         hint="A server in local mode names its token file when it starts.",
-        next_command="ai4papi get --token-file FILE",
+        next_command=f"ai4papi login --server {server}",
     )
 
 
-def _read(path: Path) -> str:
+def _session(server: Server, environ: Mapping[str, str]) -> Callable[[], str] | None:
+    from api.cli.logins import Logins, login_folder  # noqa: PLC0415
+
+    folder = login_folder(environ)
+    if folder is None:
+        return None
+    logins = Logins(folder)
+    login = logins.read(str(server))
+    if login is None:
+        return None
+    from api.cli.session import Session  # noqa: PLC0415
+
+    return Session(str(server), logins, login)
+
+
+def _always(token: str) -> Callable[[], str]:
+    return lambda: token
+
+
+def read_token(path: Path) -> str:
+    """Return the token in the file `path`. Raises: CommandFailed."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise CommandFailed(
             Code.USAGE, f"the token file {path} can't be read: {why}", hint="Name another file."
         ) from error
+    return checked_token(text, f"the token in {path}")
 
 
-def _checked(token: str, name: str) -> str:
-    if not token or len(token) > MAX_TOKEN or not all("!" <= c <= "~" for c in token):
+def checked_token(token: str, name: str) -> str:
+    """Return `token` where it can be one; `name` says which. Raises: CommandFailed."""
+    if not is_token(token):
         raise CommandFailed(
             Code.NOT_ALLOWED,
             f"{name} is none: a token is one word of visible ASCII characters",

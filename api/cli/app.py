@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import lifecycle
+from api.cli import identity, lifecycle
 from api.cli.choices import Format, Goal
 from api.cli.options import (
     TEN_MINUTES_S,
@@ -31,7 +31,7 @@ app = typer.Typer(
     " 6 conflict, 7 quota or policy (a change that is held, too), 8 ended in a bad state,"
     " 124 time-out, 130 interrupted."
     " Server and token: --server and --token-file, else AI4PAPI_SERVER and AI4PAPI_TOKEN, else the"
-    " server of this machine and its var/token.",
+    " server of this machine and what `ai4papi login` kept for it, or its var/token.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich would double the time to the first line
@@ -140,6 +140,7 @@ def delete_verb(
 
 
 app.add_typer(lifecycle.verbs)
+app.add_typer(identity.verbs)
 
 
 @app.command("run")

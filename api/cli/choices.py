@@ -27,3 +27,20 @@ class ListFormat(StrEnum):
     JSON = "json"
     YAML = "yaml"
     NAME = "name"
+
+
+class ViewFormat(StrEnum):
+    """How one thing prints."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class Verb(StrEnum):
+    """What `can-i` is asked about."""
+
+    CREATE = "create"
+    EDIT_CATALOGUE = "edit-catalogue"
+    SEE_ALL = "see-all"
+    OPERATE = "operate"

@@ -19,6 +19,8 @@ from api.cli.failures import Code, CommandFailed, NoAnswer, refused
 TIMEOUT_S: Final = 30.0
 """How long the server may stay silent, beyond what it was asked to wait."""
 
+OURS: Final = "Start a server, or name one with --server or AI4PAPI_SERVER."
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -96,6 +98,18 @@ class Client:
         """Return how what runs differs from what should, and what would be done about it."""
         return self._about(name, "plan", vo=vo)
 
+    def auth_config(self) -> Any:
+        """Return how people log in to this server."""
+        return self.ask("GET", "/v1/auth/config", query={}).body
+
+    def whoami(self) -> Any:
+        """Return who the token is, with their roles by VO."""
+        return self.ask("GET", "/v1/whoami", query={}).body
+
+    def quota(self) -> Any:
+        """Return what the caller and their VOs use, and how much they may."""
+        return self.ask("GET", "/v1/quota", query={}).body
+
     def _about(self, name: str, part: str, *, vo: str | None) -> Any:
         return self.ask("GET", f"{_path(name)}/{part}", query={"vo": vo}).body
 
@@ -119,7 +133,9 @@ class Client:
     ) -> Answer:
         """Send one request. Raises: NoAnswer, Refused, CommandFailed."""
         server = self.access.server
-        headers = {"Authorization": f"Bearer {self.access.token}", "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
+        if token := self.access.token:
+            headers["Authorization"] = f"Bearer {token}"
         raw = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -128,25 +144,47 @@ class Client:
             headers["If-None-Match"] = etag
         said = urlencode({key: value for key, value in query.items() if value is not None})
         target = server.prefix + path + (f"?{said}" if said else "")
-        connection = self._connection(self.timeout_s + patience_s)
+        connection = connect(server, self.timeout_s + patience_s)
         try:
             connection.request(method, target, raw, headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise _no_answer(error, server) from error
+            raise no_answer(error, server, hint=OURS, next_command=self._start_command()) from error
         finally:
             connection.close()
         return _answer(response, content, server=str(server))
 
-    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
-        server = self.access.server
-        if server.scheme == "http":
-            return http.client.HTTPConnection(server.host, server.port, timeout=timeout_s)
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(
-            server.host, server.port, timeout=timeout_s, context=context
+    def _start_command(self) -> str:
+        return "ai4papi run" if self.access.server.on_this_machine else ""
+
+
+def connect(server: Server, timeout_s: float) -> http.client.HTTPConnection:
+    """Return a connection that is opened when it is used, and closed by whoever asked for it."""
+    if server.scheme == "http":
+        return http.client.HTTPConnection(server.host, server.port, timeout=timeout_s)
+    context = ssl.create_default_context()
+    return http.client.HTTPSConnection(server.host, server.port, timeout=timeout_s, context=context)
+
+
+def no_answer(
+    error: Exception, server: Server, *, hint: str = "", next_command: str = ""
+) -> NoAnswer:
+    """Return the failure that an exception of a connection tells of."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NoAnswer(
+            Code.FAILED,
+            f"the certificate of {server} is not trusted: {error.verify_message}",
+            hint="Where it is your own authority's, name its certificate.",
+            next_command="export SSL_CERT_FILE=/path/to/ca.pem",
         )
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return NoAnswer(
+        Code.FAILED,
+        f"{server} does not answer: {why or type(error).__name__}",
+        hint=hint,
+        next_command=next_command,
+    )
 
 
 def _path(name: str) -> str:
@@ -180,20 +218,3 @@ def _decoded(content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
-
-
-def _no_answer(error: Exception, server: Server) -> NoAnswer:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return NoAnswer(
-            Code.FAILED,
-            f"the certificate of {server} is not trusted: {error.verify_message}",
-            hint="Where it is your own authority's, name its certificate.",
-            next_command="export SSL_CERT_FILE=/path/to/ca.pem",
-        )
-    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return NoAnswer(
-        Code.FAILED,
-        f"{server} does not answer: {why or type(error).__name__}",
-        hint="Start a server, or name one with --server or AI4PAPI_SERVER.",
-        next_command="ai4papi run" if server.on_this_machine else "",
-    )

@@ -102,10 +102,11 @@ CODES: Final[Mapping[int, Code]] = {
     412: Code.CONFLICT,
 }
 
-NEXT: Final[Mapping[Code, str]] = {
-    Code.NOT_FOUND: "ai4papi get",
-    Code.NOT_ALLOWED: "ai4papi get --token-file FILE",
-    Code.CONFLICT: "ai4papi get -o yaml",
+NEXT: Final[Mapping[int, str]] = {
+    401: "ai4papi login",
+    404: "ai4papi get",
+    409: "ai4papi get -o yaml",
+    412: "ai4papi get -o yaml",
 }
 
 
@@ -133,7 +134,7 @@ def refused(status: int, problem: object, *, server: str) -> Refused:
         reason=problem["reason"],
         causes=causes,
         hint=str(problem.get("hint") or ""),
-        next_command=NEXT.get(code, ""),
+        next_command=NEXT.get(status, "") if code in CODES.values() else "",
     )
 
 

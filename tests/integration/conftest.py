@@ -250,7 +250,8 @@ def someone_else(server: Server) -> Caller:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in an empty folder, with nothing of ours in the environment."""
     monkeypatch.chdir(tmp_path)
-    for name in ("AI4PAPI_SERVER", "AI4PAPI_TOKEN", "NO_COLOR"):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("AI4PAPI_SERVER", "AI4PAPI_TOKEN", "NO_COLOR", "OIDC_SOCK", "OIDC_REMOTE_SOCK"):
         monkeypatch.delenv(name, raising=False)
 
 

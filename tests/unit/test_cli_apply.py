@@ -17,7 +17,7 @@ class WithoutRecord(Client):
 
 
 def test_what_is_deleted_before_the_first_look_has_ended_badly() -> None:
-    client = WithoutRecord(Access(Server("http", "127.0.0.1", 1), "token"))
+    client = WithoutRecord(Access(Server("http", "127.0.0.1", 1), lambda: "token"))
     metadata = {"name": "a", "vo": "v", "uid": "u"}
     applied = Applied({"metadata": metadata, "spec": {"suspend": False}}, "created")
     failures = wait_for_all(client, [applied], until=time.monotonic() + 20)
