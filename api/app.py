@@ -66,6 +66,7 @@ def create_app(
                 await changes.stop()
 
     app = routes(lifespan=lifespan)
+    app.state.parameters = {}
     app.state.services = services
     app.state.login_threads = CapacityLimiter(LOGIN_THREADS)
     app.state.deployments = Deployments(

@@ -11,9 +11,10 @@ from uuid import uuid4
 
 from api.auth import User
 from api.schemas import PlanView
-from specs.faults import AlreadyExists, Fault, InvalidSpec, NotFound, VersionConflict
+from specs.faults import AlreadyExists, Fault, InvalidSpec, NotFound, QuotaExceeded, VersionConflict
 from specs.model import SECRET_SET, Deployment, Phase
 from specs.priorities import PriorityClasses, usable_classes
+from specs.quota import excess_faults, excess_in_words
 from specs.reading import Page
 from specs.revisions import runs_the_same
 from specs.store import SpecStore
@@ -151,6 +152,8 @@ class Deployments:
         """Create or replace a deployment by manifest. Raises `InvalidSpec`, `VersionConflict`."""
         body = _in_vo(body, vo)
         current = self._current(user, name, body)
+        if current is None and user.acts_for_another:
+            raise NotFound(f"no deployment {name!r}: only its owner can declare a new one")
         wish = self._wish(user, body, kept=current)
         _refuse_renaming(wish, name=name)
         version = precondition.version_to_replace(current)
@@ -159,7 +162,7 @@ class Deployments:
         deployment, created = self.store.put(
             wish,
             owner=user.owner,
-            owner_name=user.name,
+            owner_name=current.owner_name if current and user.acts_for_another else user.name,
             actor=user.name,
             source=self.source,
             if_version=version,
@@ -255,7 +258,7 @@ class Deployments:
             current = self.find(user, wish.name, vo=wish.vo)
         except NotFound:
             fresh = self._fresh(user, wish)
-            return Outcome(fresh, created=True, plan=self.preview(fresh))
+            return Outcome(fresh, created=True, plan=self._foreseen(fresh))
         if current.being_deleted:
             raise AlreadyExists(f"{wish.name} is being deleted; try again when it is gone")
         if not self._differs(wish, current):
@@ -271,7 +274,17 @@ class Deployments:
             labels=wish.labels,
             annotations=wish.annotations,
         )
-        return Outcome(changed, created=False, plan=self.preview(changed))
+        return Outcome(changed, created=False, plan=self._foreseen(changed))
+
+    def _foreseen(self, record: Deployment) -> PlanView:
+        """Return what writing the record would do. Raises `QuotaExceeded` where it would."""
+        excess = self.store.over_quota(record)
+        if not excess:
+            return self.preview(record)
+        if self.store.quotas.over == "refuse" or any(one.hopeless for one in excess):
+            raise QuotaExceeded(excess_faults(excess))
+        plan = self.preview(record)
+        return plan.model_copy(update={"fits": False, "message": excess_in_words(excess)})
 
     def _differs(self, wish: Wish, current: Deployment) -> bool:
         if wish.spec != current.spec:

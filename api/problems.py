@@ -19,6 +19,7 @@ from specs.faults import (
     Forbidden,
     InvalidSpec,
     NotFound,
+    QuotaExceeded,
     SpecError,
     StoreFull,
     StoreUnavailable,
@@ -100,6 +101,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         "InvalidSpec",
         "The spec breaks a rule",
         "Change what each cause points at; all are listed.",
+    ),
+    QuotaExceeded: Kind(
+        422,
+        "QuotaExceeded",
+        "The quota has no room for it",
+        "Ask for less, or suspend or delete something; GET /v1/quota says what is in use.",
     ),
     NotFound: Kind(
         404,

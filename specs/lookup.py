@@ -169,6 +169,11 @@ class Readable:
         with self._database.read() as connection:
             return opened(uid, fetch_secrets(connection, uid), self._seal)
 
+    @property
+    def quotas(self) -> Quotas:
+        """The site's limits."""
+        return self._quotas
+
     def used(self, scopes: Sequence[Scope]) -> Mapping[Scope, Amounts]:
         """Return what is counted of each scope."""
         with self._database.read() as connection:

@@ -75,6 +75,11 @@ class Excess(NamedTuple):
     asked: int
     limit: int
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether waiting can't help: it asks for more than the limit."""
+        return self.asked > self.limit
+
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
@@ -193,18 +198,22 @@ def excess_faults(excess: Sequence[Excess]) -> list[Fault]:
     return [Fault(_pointer(one.item), "OverQuota", _sentence(one), _room(one)) for one in excess]
 
 
+def excess_in_words(excess: Sequence[Excess]) -> str:
+    """Return what the quota has no room for, as one sentence."""
+    return "over quota: " + "; ".join(_sentence(one) for one in excess)
+
+
 def standing_in_words(standing: Standing) -> str:
     """Return why a wish waits, and where, as one sentence."""
-    if not standing.excess:
-        why = "those before it in line come first"
-    else:
-        why = "; ".join(_sentence(one) for one in standing.excess)
-    return f"over quota: {why}; position {standing.position} in line"
+    why = "over quota: those before it in line come first"
+    if standing.excess:
+        why = excess_in_words(standing.excess)
+    return f"{why}; position {standing.position} in line"
 
 
 def _sentence(one: Excess) -> str:
     item, unit = _item(one.item), UNITS.get(one.item, "")
-    if one.asked > one.limit:
+    if one.hopeless:
         whose = "each user" if isinstance(one.scope, UserScope) else one.scope.vo
         return f"this asks for {one.asked}{unit} {item}, and {whose} has {one.limit}{unit} at most"
     whose = "you use" if isinstance(one.scope, UserScope) else f"{one.scope.vo} uses"

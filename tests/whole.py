@@ -34,6 +34,7 @@ from reconciler.sources import (
 from reconciler.steps import Rules
 from reconciler.waiting import WaitingForRoom
 from specs.model import Deployment, DeploymentSpec, DeploymentStatus, Owner, Reach
+from specs.quota import NO_QUOTAS
 from specs.store import SpecStore
 from specs.wish import Wish
 from tests.builders import SEAL, VO, a_spec
@@ -153,6 +154,7 @@ class Whole:
         self.clock: Clock = self.pretend.clock
         self.cluster = Counted(SimulatedCluster(self.pretend.nomad, ["ai4eosc"]))
         self.drift: Literal["repair", "report"] = "repair"
+        self.quotas = NO_QUOTAS
         self._template = self.cluster.parse_job((ETC / "job.nomad").read_text())
         self._numbers = itertools.count(1)
         self.restart()
@@ -165,6 +167,7 @@ class Whole:
             now=self.now,
             new_uid=lambda: next(uids),
             seal=SEAL,
+            quotas=self.quotas,
         )
         self.store.migrate()
         parts = Parts(
@@ -193,10 +196,17 @@ class Whole:
             self._told = world.ring[-1].position if world.ring else 0
         return enqueue_due(self.store, self.mirror, self.queue, NAMESPACES, now=self.now())
 
-    def put(self, name: str = "train-a", spec: DeploymentSpec | None = None, **secrets: str) -> str:
+    def put(
+        self,
+        name: str = "train-a",
+        spec: DeploymentSpec | None = None,
+        *,
+        owner: Owner = ALICE,
+        **secrets: str,
+    ) -> str:
         """Declare a deployment; return its uid."""
         wish = self.wish(name, spec, **secrets)
-        record, _ = self.store.put(wish, owner=ALICE, owner_name="Alice", source={"type": "api"})
+        record, _ = self.store.put(wish, owner=owner, owner_name="Alice", source={"type": "api"})
         return record.uid
 
     def wish(self, name: str, spec: DeploymentSpec | None = None, **secrets: str) -> Wish:

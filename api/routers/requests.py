@@ -1,11 +1,13 @@
 """What routes read from a request: the caller, the body, the conditions."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, cast
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Depends, Header, Query, Request, Response, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
@@ -21,7 +23,7 @@ from api.problems import UnsupportedMedia
 from api.services import Services
 from api.waiting import Changes
 from specs.faults import Fault, InvalidSpec
-from specs.model import Deployment
+from specs.model import Deployment, Owner
 
 MAX_NAME: Final = 253
 
@@ -117,10 +119,15 @@ async def _conf_body(request: Request) -> Any:
     return await _body(request) if await request.body() else {}
 
 
+def owner_of(text: str, user: User) -> Owner:
+    """Return whom `owner=` names: a `sub` of the caller's own provider, or `<iss>#<sub>`."""
+    iss, mark, sub = text.partition("#")
+    return Owner(iss, sub) if mark and iss.startswith("https://") else Owner(user.owner.iss, text)
+
+
 def refuse_unknown_parameters(request: Request) -> None:
     """Refuse parameters that the route does not have: a misspelt dryRun must not write."""
-    route = cast("APIRoute", request.scope["route"])
-    known = {param.alias for param in route.dependant.query_params}
+    known = _parameters(request)
     given = [name for name, _ in request.query_params.multi_items()]
     allowed = ", ".join(sorted(known)) or "no parameter"
     faults = [
@@ -134,6 +141,20 @@ def refuse_unknown_parameters(request: Request) -> None:
     ]
     if faults:
         raise RequestValidationError(faults)
+
+
+def _parameters(request: Request) -> frozenset[str]:
+    route = cast("APIRoute", request.scope["route"])
+    by_route: dict[str, frozenset[str]] = request.app.state.parameters
+    if route.unique_id not in by_route:
+        by_route[route.unique_id] = frozenset(_query_names(route.dependant))
+    return by_route[route.unique_id]
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (param.alias for param in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
 
 
 def precondition(if_match: str | None, if_none_match: str | None) -> Precondition:
@@ -188,6 +209,28 @@ def takes(media_type: str, schema: dict[str, Any], example: object) -> dict[str,
 
 
 Caller = Annotated[User, Depends(_user)]
+Whose = Annotated[
+    str | None,
+    Query(
+        alias="owner",
+        min_length=1,
+        max_length=512,
+        description="Whose it is, for operators and auditors of its VO: the `sub` of somebody at"
+        " your own provider, or `<iss>#<sub>`. Yours where it is left out.",
+    ),
+]
+
+
+async def _reader(user: Caller, owner: Whose = None) -> User:
+    return user if owner is None else user.looking_at(owner_of(owner, user))
+
+
+async def _writer(user: Caller, owner: Whose = None) -> User:
+    return user if owner is None else user.acting_for(owner_of(owner, user))
+
+
+Reader = Annotated[User, Depends(_reader)]
+Writer = Annotated[User, Depends(_writer)]
 Guest = Annotated[User | None, Depends(_guest)]
 JsonBody = Annotated[Any, Depends(_body)]
 ConfBody = Annotated[Any, Depends(_conf_body)]

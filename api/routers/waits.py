@@ -25,6 +25,12 @@ class StatusQuery(BaseModel):
         max_length=253,
         description="Needed where you have the name in several VOs.",
     )
+    owner: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="Whose it is, for operators and auditors of its VO.",
+    )
     wait: str = Field(
         default="0s",
         pattern=WAIT_PATTERN,

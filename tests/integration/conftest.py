@@ -74,12 +74,21 @@ class Server:
     app: FastAPI
     store: SpecStore
     client: httpx.Client
+    auth: "Everybody"
     told: dict[str, Any] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def caller(self, *, several_vos: bool = False, operator: bool = False) -> Caller:
+    def caller(
+        self,
+        *,
+        several_vos: bool = False,
+        operator: bool = False,
+        operator_of_one: bool = False,
+        auditor: bool = False,
+    ) -> Caller:
         """Return a user that no other test knows."""
         kind = "several" if several_vos else "operator" if operator else "one"
+        kind = "auditor" if auditor else "operating" if operator_of_one else kind
         return Caller(self.client, f"user-{kind}-{next(self._numbers)}")
 
     def tell(self, uid: str, phase: Phase, *, ready: bool = False, **status: Any) -> None:
@@ -130,15 +139,24 @@ class Server:
 class Everybody:
     """Lets in whoever calls themselves user-…; what they may do is in the name."""
 
+    def __init__(self) -> None:
+        self._left: set[tuple[str, str]] = set()
+
+    def leave(self, token: str, vo: str) -> None:
+        self._left.add((token, vo))
+
     def known(self, token: str) -> User | None:
         if not token.startswith("user-"):
             return None
-        vos = VOS if "several" in token or "operator" in token else VOS[:1]
-        roles = {Role.USER, Role.OPERATOR} if "operator" in token else {Role.USER}
+        everywhere = {"several", "operator", "auditor"}
+        vos = VOS if everywhere & set(token.split("-")) else VOS[:1]
+        operates = "operator" in token or "operating" in token
+        roles = {Role.USER, Role.OPERATOR} if operates else {Role.USER}
+        roles = {Role.AUDITOR} if "auditor" in token else roles
         return User(
             Owner("https://op", token),
             name=token,
-            roles={vo: frozenset(roles) for vo in vos},
+            roles={vo: frozenset(roles) for vo in vos if (token, vo) not in self._left},
             operator="operator" in token,
         )
 
@@ -207,10 +225,11 @@ def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
         told["previewed"] = deployment
         return told["plan"]
 
+    auth = Everybody()
     services = Services(
         store=store,
         conf=etc_conf,
-        auth=Everybody(),
+        auth=auth,
         preview=previewed,
         compare=lambda _: told["comparison"],
         orphans=lambda: told["orphans"],
@@ -223,7 +242,7 @@ def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
     )
     app = create_app(services)
     with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=WAIT_S) as client:
-        yield Server(url, app, store, client, told)
+        yield Server(url, app, store, client, auth, told)
     store.close()
 
 

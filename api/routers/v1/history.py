@@ -8,10 +8,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.problems import documented
 from api.routers.requests import (
-    Caller,
     IfMatch,
     JsonBody,
+    Reader,
     Vo,
+    Writer,
     answer,
     changes_of,
     etag_of,
@@ -64,7 +65,7 @@ _GENERATION: Final[dict[str, Any]] = {
     summary="Read what happened to your deployments",
     response_model=EventList,
 )
-def list_events(request: Request, user: Caller, after: After = 0, limit: Limit = 500) -> Response:
+def list_events(request: Request, user: Reader, after: After = 0, limit: Limit = 500) -> Response:
     """List the events of all your deployments, oldest first, those that are gone included."""
     entries = history_of(request).all_events(user, after=after, limit=limit + 1)
     return answer(event_list(entries, limit=limit))
@@ -79,7 +80,7 @@ def list_events(request: Request, user: Caller, after: After = 0, limit: Limit =
 )
 def list_spec_events(
     request: Request,
-    user: Caller,
+    user: Reader,
     name: str,
     *,
     vo: Vo = None,
@@ -98,7 +99,7 @@ def list_spec_events(
     response_model=RevisionList,
     responses=documented(404),
 )
-def read_spec_history(request: Request, user: Caller, name: str, vo: Vo = None) -> Response:
+def read_spec_history(request: Request, user: Reader, name: str, vo: Vo = None) -> Response:
     """List the revisions of a deployment, newest first, each with what it changed."""
     return answer(revision_list(history_of(request).revisions(user, name, vo=vo)))
 
@@ -113,7 +114,7 @@ def read_spec_history(request: Request, user: Caller, name: str, vo: Vo = None) 
 )
 def rollback_spec(
     request: Request,
-    user: Caller,
+    user: Writer,
     name: str,
     *,
     body: JsonBody,
@@ -136,7 +137,7 @@ def rollback_spec(
     responses=documented(404),
 )
 async def reconcile_spec(
-    request: Request, user: Caller, name: str, vo: Vo = None, wait: Wait = "0s"
+    request: Request, user: Writer, name: str, vo: Vo = None, wait: Wait = "0s"
 ) -> Response:
     """Have the reconciler look now; `observedAt` is absent until it did, `wait` waits for that."""
     history = history_of(request)
@@ -163,7 +164,7 @@ async def reconcile_spec(
     response_model=ComparisonView,
     responses=documented(404),
 )
-def plan_spec(request: Request, user: Caller, name: str, vo: Vo = None) -> Response:
+def plan_spec(request: Request, user: Reader, name: str, vo: Vo = None) -> Response:
     """Say field by field where the two differ, and whether there is room for what should run.
 
     Costs a pass of the cluster's scheduler; nothing is changed.
@@ -178,7 +179,7 @@ def plan_spec(request: Request, user: Caller, name: str, vo: Vo = None) -> Respo
     response_model=DeploymentView,
     responses=documented(404, 409),
 )
-def undelete_spec(request: Request, user: Caller, name: str, vo: Vo = None) -> Response:
+def undelete_spec(request: Request, user: Writer, name: str, vo: Vo = None) -> Response:
     """Declare the latest deleted deployment of that name again, as it was."""
     return _shown(history_of(request).undelete(user, name, vo=vo))
 
@@ -189,7 +190,7 @@ def undelete_spec(request: Request, user: Caller, name: str, vo: Vo = None) -> R
     summary="List what you deleted",
     response_model=TrashList,
 )
-def list_trash(request: Request, user: Caller) -> Response:
+def list_trash(request: Request, user: Reader) -> Response:
     """List your deleted deployments, the latest first; after `expiresAt` they are gone."""
     kept_for = services_of(request).trash_for
     return answer(trash_list(history_of(request).trash(user), kept_for=kept_for))

@@ -16,7 +16,10 @@ from api.routers.requests import (
     IfMatch,
     IfNoneMatch,
     JsonBody,
+    Reader,
     Vo,
+    Whose,
+    Writer,
     answer,
     authenticated,
     changes_of,
@@ -25,6 +28,7 @@ from api.routers.requests import (
     is_unchanged,
     labels_of,
     limits_of,
+    owner_of,
     precondition,
     services_of,
     takes,
@@ -49,6 +53,8 @@ from specs.model import Deployment, Phase
 
 RETRY_AFTER_S: Final = 2
 """When to look again at a status that is still moving, where the caller does not wait for it."""
+
+EVERYBODY: Final = "*"
 
 router = APIRouter(tags=["specs"], responses=documented(401, 403))
 
@@ -86,7 +92,10 @@ async def read_spec_status(request: Request) -> Response:
 
     # Each look asks anew who they are: a wait does not outlive its token.
     def find() -> Deployment:
-        return desk.find(authenticate(token), name, vo=query.vo)
+        caller = authenticate(token)
+        if query.owner is not None:
+            caller = caller.looking_at(owner_of(query.owner, caller))
+        return desk.find(caller, name, vo=query.vo)
 
     def enough(deployment: Deployment) -> bool:
         if if_none_match is not None and not is_unchanged(etag_of(deployment), if_none_match):
@@ -144,6 +153,7 @@ def list_specs(
     request: Request,
     user: Caller,
     *,
+    owner: Whose = None,
     vo: Annotated[str | None, Query(max_length=253)] = None,
     phase: Phase | None = None,
     label_selector: Annotated[
@@ -152,9 +162,16 @@ def list_specs(
     limit: Annotated[int, Query(ge=1, le=500)] = 500,
     continue_: Annotated[str | None, Query(alias="continue", max_length=500)] = None,
 ) -> Response:
-    """List your deployments, newest first; `metadata.continue` leads to the next page."""
+    """List your deployments, newest first; `metadata.continue` leads to the next page.
+
+    Operators and auditors see with `owner=*` everybody's in their VOs.
+    """
+    everybody = owner == EVERYBODY
+    if owner is not None and not everybody:
+        user = user.looking_at(owner_of(owner, user))
     page = deployments_of(request).page(
         user,
+        everybody=everybody,
         vo=vo,
         phase=phase,
         labels=labels_of(label_selector),
@@ -172,7 +189,7 @@ def list_specs(
     responses={304: {"description": "Unchanged since If-None-Match"}, **documented(404)},
 )
 def read_spec(
-    request: Request, user: Caller, name: str, vo: Vo = None, if_none_match: IfNoneMatch = None
+    request: Request, user: Reader, name: str, vo: Vo = None, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Read a deployment with its spec and its status."""
     deployment = deployments_of(request).find(user, name, vo=vo)
@@ -195,7 +212,7 @@ def read_spec(
 )
 def apply_spec(
     request: Request,
-    user: Caller,
+    user: Writer,
     name: str,
     *,
     body: JsonBody,
@@ -226,7 +243,7 @@ def apply_spec(
 )
 def patch_spec(
     request: Request,
-    user: Caller,
+    user: Writer,
     name: str,
     *,
     body: JsonBody,
@@ -254,7 +271,7 @@ def patch_spec(
 )
 def delete_spec(
     request: Request,
-    user: Caller,
+    user: Writer,
     name: str,
     *,
     vo: Vo = None,

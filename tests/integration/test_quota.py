@@ -1,0 +1,152 @@
+"""Quotas with everything in place: what waits starts nothing, and starts when there is room."""
+
+import pytest
+
+from specs.model import Owner, Phase
+from specs.quota import Quotas, UserScope
+from tests.builders import VO, a_spec
+from tests.simulated import a_node
+from tests.whole import ALICE, Whole
+
+BOB = Owner("https://idp.example", "bob")
+
+
+@pytest.fixture
+def limited(tmp_path):
+    """A process whose VO may have 6 CPUs, and nodes with room for more."""
+    whole = Whole(tmp_path, [a_node(memory_mb=64_000, disk_mb=900_000)])
+    whole.quotas = Quotas(vo={VO: {"cpu_num": 6}})
+    whole.store.close()
+    whole.restart()
+    yield whole
+    whole.store.close()
+
+
+@pytest.fixture
+def full(limited):
+    """Alice has 4 of the 6 CPUs, Bob asks for 3."""
+    first = limited.put("a", a_spec(cpu_num=4))
+    limited.pass_time(20)
+    assert limited.status(first).phase is Phase.RUNNING
+    second = limited.put("b", a_spec(cpu_num=3), owner=BOB)
+    limited.pass_time(5)
+    return limited, first, second
+
+
+def jobs_of(whole):
+    return {job.ref.id: job for job in whole.cluster.list_jobs().items}
+
+
+def test_what_is_over_quota_is_queued_and_says_why_and_where(full):
+    whole, _, second = full
+    status = whole.status(second)
+    assert (status.phase, status.reason) == (Phase.QUEUED, "QuotaExceeded")
+    assert status.message == (
+        "over quota: vo.ai4eosc.eu uses 4 of 6 CPUs, and this asks for 3 more; position 1 in line"
+    )
+    assert status.hint
+    reserved = status.condition("QuotaReserved")
+    assert (reserved.status, reserved.reason) == ("False", "QuotaExceeded")
+    assert status.condition("Held") is None
+    assert second not in jobs_of(whole)
+
+
+def test_waiting_costs_the_cluster_nothing(full):
+    whole, _, second = full
+    whole.cluster.calls.clear()
+    whole.pass_time(300)
+    assert whole.cluster.calls == []
+    assert whole.status(second).reason == "QuotaExceeded"
+
+
+def test_a_deletion_makes_room_only_when_nothing_runs_any_more(full):
+    whole, first, second = full
+    whole.store.request_deletion(first, actor="Alice", source={"type": "http"})
+    whole.settle()
+    assert second not in jobs_of(whole)
+    whole.pass_time(60)
+    assert whole.store.get(first) is None
+    assert whole.status(second).phase is Phase.RUNNING
+    assert whole.status(second).condition("QuotaReserved").status == "True"
+
+
+def test_a_suspension_makes_room_only_when_nothing_runs_any_more(full):
+    whole, first, second = full
+    whole.put("a", a_spec(cpu_num=4, suspend=True))
+    whole.settle()
+    assert whole.record(second).over_quota
+    whole.pass_time(60)
+    assert whole.status(first).phase is Phase.SUSPENDED
+    assert whole.status(second).phase is Phase.RUNNING
+    assert whole.store.used([UserScope(ALICE)])[UserScope(ALICE)] == {}
+    whole.put("a", a_spec(cpu_num=4))
+    whole.pass_time(20)
+    assert whole.status(first).reason == "QuotaExceeded"
+    assert jobs_of(whole)[first].stopped
+
+
+def test_the_end_of_a_lease_makes_room(limited):
+    first = limited.put("a", a_spec(cpu_num=4, ttl="1m"))
+    second = limited.put("b", a_spec(cpu_num=3), owner=BOB)
+    limited.pass_time(55)
+    assert limited.status(second).reason == "QuotaExceeded"
+    limited.pass_time(60)
+    assert limited.status(first).reason == "Expired"
+    assert limited.status(second).phase is Phase.RUNNING
+
+
+def test_a_change_beyond_the_quota_is_held_and_what_runs_goes_on(full):
+    whole, first, second = full
+    whole.store.request_deletion(second, actor="Bob", source={"type": "http"})
+    whole.pass_time(30)
+    before = jobs_of(whole)[first]
+    whole.put("b", a_spec(cpu_num=2), owner=BOB)
+    whole.pass_time(20)
+    whole.put("a", a_spec(cpu_num=5))
+    whole.pass_time(20)
+    status = whole.status(first)
+    assert (status.phase, status.reason) == (Phase.HELD, "QuotaExceeded")
+    assert status.condition("Held").reason == "QuotaExceeded"
+    assert status.condition("Ready").status == "False"
+    assert jobs_of(whole)[first].job_modify_index == before.job_modify_index
+    whole.put("a", a_spec(cpu_num=4))
+    whole.pass_time(20)
+    assert whole.status(first).phase is Phase.RUNNING
+
+
+def test_what_runs_while_its_change_waits_is_still_repaired(full):
+    whole, first, _ = full
+    whole.put("a", a_spec(cpu_num=6))
+    whole.pass_time(5)
+    assert whole.status(first).reason == "QuotaExceeded"
+    whole.cluster.stop_job(jobs_of(whole)[first].ref)
+    whole.pass_time(60)
+    assert not jobs_of(whole)[first].stopped
+
+
+def test_a_smaller_change_makes_room_once_it_is_made(full):
+    whole, _, second = full
+    whole.put("a", a_spec(cpu_num=1))
+    whole.pass_time(60)
+    assert whole.status(second).phase is Phase.RUNNING
+    assert whole.store.used([UserScope(ALICE)])[UserScope(ALICE)]["cpu_num"] == 1
+
+
+def test_a_limit_that_is_raised_lets_in_at_the_next_pass(full):
+    whole, _, second = full
+    whole.quotas = Quotas(vo={VO: {"cpu_num": 7}})
+    whole.store.close()
+    whole.restart()
+    whole.resync().run_once()
+    whole.pass_time(20)
+    assert whole.status(second).phase is Phase.RUNNING
+
+
+def test_a_limit_that_is_lowered_stops_nothing(full):
+    whole, first, _ = full
+    whole.quotas = Quotas(vo={VO: {"cpu_num": 1}})
+    whole.store.close()
+    whole.restart()
+    whole.resync().run_once()
+    whole.pass_time(60)
+    assert whole.status(first).phase is Phase.RUNNING
