@@ -8,6 +8,7 @@ OUT    ?=
 HISTORIES ?= 10000
 SEED   ?= 1
 ARGS   ?=
+TESTS  ?= tests/e2e
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check reconcile simulate simulate-histories e2e bench lock clean
@@ -39,8 +40,8 @@ simulate: $(VENV)/run ## serve the simulated Nomad, for curl and Nomad's own CLI
 simulate-histories: $(VENV)/dev ## seeded histories with faults: HISTORIES=10000 SEED=1, one again with TRACE=1, a bug put in with MUTATION=
 	$(BIN)/python -m tests.simulation --histories $(HISTORIES) --seed $(SEED) $(if $(MUTATION),--mutation $(MUTATION)) $(if $(TRACE),--trace)
 
-e2e: $(VENV)/dev ## the tests on real components: Nomad, a Docker engine
-	$(BIN)/python -m pytest -m e2e tests/e2e $(ARGS)
+e2e: $(VENV)/dev ## the tests on real components: Nomad, a Docker engine, Keycloak; TESTS=tests/e2e
+	$(BIN)/python -m pytest -m e2e $(TESTS) $(ARGS)
 
 bench: $(VENV)/dev ## every figure beside its floor, in one run; OUT=file.json, QUICK=1
 	$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(QUICK),--quick) $(ARGS)

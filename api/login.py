@@ -17,7 +17,7 @@ class LoginView(Shown):
             "issuers": ["https://aai.egi.eu/auth/realms/egi"],
             "vos": ["vo.ai4eosc.eu", "vo.imagine-ai.eu"],
             "scopes": ["openid", "profile", "offline_access", "eduperson_entitlement"],
-            "clientId": "ai4papi-cli",
+            "clientID": "ai4papi-cli",
         }
     )
 
@@ -28,5 +28,7 @@ class LoginView(Shown):
     vos: tuple[str, ...] = Field(description="virtual organizations that are served")
     scopes: tuple[str, ...] = Field(description="what to ask a provider for")
     client_id: str | None = Field(
-        default=None, description="public client for the device flow; absent: bring your own"
+        default=None,
+        alias="clientID",
+        description="public client for the device flow; absent: bring your own",
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-MUST_RUN = ("PostgreSQL", "Docker engine")
-"""Parts that Debian has: a run that skipped them has not shown what it should."""
+MUST_RUN = ("PostgreSQL", "Docker engine", "Keycloak")
+"""Parts that registries have: a run that skipped them has not shown what it should."""
 
 WITH_CONTAINERS = ("test_docker", "test_lifecycle", "test_by_hand", "test_outage", "test_orphans")
 """Modules of e2e cases with containers; those with devices need a plugin that Debian has not."""
@@ -22,7 +22,11 @@ def main(report: Path, nomad: str) -> int:
         (
             "Nomad",
             [nomad, "version"],
-            lambda name: "[nomad" in name or "-nomad" in name or "e2e" in name,
+            lambda name: (
+                "[nomad" in name
+                or "-nomad" in name
+                or ("e2e" in name and "test_keycloak" not in name)
+            ),
         ),
         (
             "Docker engine",
@@ -30,6 +34,11 @@ def main(report: Path, nomad: str) -> int:
             lambda name: any(module in name for module in WITH_CONTAINERS),
         ),
         ("PostgreSQL", ["psql", "--version"], lambda name: "postgres" in name),
+        (
+            "Keycloak",
+            [sys.executable, str(Path(__file__).parent / "e2e/keycloak_tree.py"), "--version"],
+            lambda name: "test_keycloak" in name,
+        ),
     ]
     failed = 0
     print(f"{'part':<16}{'version':<32}{'ran':>6}{'skipped':>9}  why")

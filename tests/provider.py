@@ -66,6 +66,7 @@ class Provider:
         self.faults: dict[str, Fault] = {}
         self.discovery: dict[str, Any] = {}
         self.jwks_extra: list[Any] = []
+        self.flooded = 0
 
     @property
     def origin(self) -> str:
@@ -193,7 +194,7 @@ def waits_for(event: threading.Event) -> Fault:
     """Answer as usual, once `event` is set."""
 
     def fault(handler: Handler) -> None:
-        event.wait(20)
+        event.wait(60)
         token = handler.headers.get("Authorization", "").removeprefix("Bearer ")
         handler.send_json(*handler.server.provider.answer(handler.path, token))
 
@@ -223,6 +224,7 @@ def floods(handler: Handler) -> None:
     block = b" " * 65_536
     for _ in range(10**9 // len(block)):
         handler.wfile.write(block)
+        handler.server.provider.flooded += len(block)
 
 
 class Trap:

@@ -1,7 +1,7 @@
 """Where the tests' Keycloak comes from: found or downloaded once, built once, kept in a cache.
 
 Standard library only, so that `.ci/run` can prepare it while other things run:
-`python3 tests/e2e/keycloak_tree.py`.
+`python3 tests/e2e/keycloak_tree.py`; with `--version` it only says what it would prepare.
 """
 
 import hashlib
@@ -101,8 +101,16 @@ def _build(home: Path) -> None:
         raise NotHere(f"kc.sh build failed: {(run.stdout + run.stderr).strip()[-2000:]}")
 
 
+def version() -> str:
+    """Return the version that is here, built or to be built, and the one of Java."""
+    run = subprocess.run(
+        [find_java() or "java", "--version"], capture_output=True, text=True, check=False
+    )
+    return f"{VERSION}, {run.stdout.splitlines()[0]}"
+
+
 if __name__ == "__main__":
     try:
-        print(built_tree())
-    except NotHere as fault:
+        print(version() if "--version" in sys.argv else built_tree())
+    except (NotHere, OSError) as fault:
         sys.exit(str(fault))

@@ -1,6 +1,7 @@
 """The main job on a real Nomad with a real container, by every face."""
 
 import json
+import subprocess
 import urllib.request
 from pathlib import Path
 
@@ -100,6 +101,27 @@ def test_passwords_reach_the_container_byte_for_byte(server):
     told = json.dumps(server.call("GET", "/v1/specs/secrets")[1])
     assert "unique.hostname" not in told
     server.call("DELETE", "/v1/specs/secrets")
+
+
+def test_what_was_typed_for_the_storage_is_what_the_container_has(server, agent):
+    """C11: for every text that is taken."""
+    typed = {
+        "rclone_conf": "/a b/{{ env `NOMAD_TOKEN` }}/$HOME/$NOMAD_ALLOC_ID/%HOME%",
+        "rclone_url": """http://a"b'c\\n\\\\ `id` $(id) $$ $ { %% % { <<EOF #ü😀""",
+        "rclone_user": '","privileged":true,"x":"}] } task "evil" {',
+    }
+    uid = put(server, "typed", storage=typed)
+    server.wait_for("typed", "Running")
+    (allocation,) = live_allocations(agent, uid)
+    command = ["docker", "inspect", f"usertask-{allocation['ID']}"]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    (container,) = json.loads(run.stdout)
+    env = dict(pair.split("=", 1) for pair in container["Config"]["Env"])
+    assert env["RCLONE_CONFIG"] == typed["rclone_conf"]
+    assert env["RCLONE_CONFIG_RSHARE_URL"] == typed["rclone_url"]
+    assert env["RCLONE_CONFIG_RSHARE_USER"] == typed["rclone_user"]
+    assert container["HostConfig"]["Privileged"] is False
+    server.call("DELETE", "/v1/specs/typed")
 
 
 @pytest.mark.parametrize("field", ["title", "desc", "docker_image", "docker_tag"])

@@ -386,6 +386,6 @@ def test_how_to_log_in_is_told_to_everybody(open_server):
             "issuers": ["https://op"],
             "vos": ["vo.a"],
             "scopes": ["openid"],
-            "clientId": "a-public-client",
+            "clientID": "a-public-client",
         }
         assert client.get("/v1/auth/config?x=1").status_code == 422

@@ -13,6 +13,7 @@ from api.auth import NotAuthenticated, Role, User
 from reconciler.logs import JsonLines, ShortLines
 from specs.model import Owner
 from specs.store import SpecStore
+from tests.builders import SEAL
 
 TOKEN = "user-one-Zq81xPvKw77bHsYeLd20Tokens"
 BAD_TOKEN = "nobody-M3nAq9RtU5wXz2CvB8kLp4"
@@ -57,7 +58,7 @@ def written(request):
 @pytest.fixture
 def store(written, tmp_path):
     # Opened while everything is wanted: SQLAlchemy asks only then.
-    store = SpecStore(f"sqlite:///{tmp_path / 'specs.db'}")
+    store = SpecStore(f"sqlite:///{tmp_path / 'specs.db'}", seal=SEAL)
     store.migrate()
     yield store
     store.close()

@@ -8,6 +8,7 @@ import pytest
 
 from api.auth import InvalidToken
 from api.auth import provider as asked
+from api.routers import requests
 from tests.integration.tokens.conftest import PATH, refused
 from tests.provider import (
     DISCOVERY,
@@ -279,22 +280,45 @@ def test_t29_after_1100_expired_tokens_new_users_come_in(site):
 
 
 def test_f6_while_a_provider_hangs_everybody_else_is_served(site):
+    site.restart(patience_s=60.0)
     warm = site.provider.mint("warm")
     assert site.status(warm) == 200
-    site.restart(patience_s=2.0)
-    assert site.status(warm) == 200
-    site.provider.faults[USERINFO] = hangs
+    go = threading.Event()
+    site.provider.faults[USERINFO] = waits_for(go)
     site.provider.calls.clear()
     # More newcomers than the server has threads of any kind.
     newcomers = [site.provider.mint(f"new-{number}") for number in range(64)]
     with ThreadPoolExecutor(64) as pool:
-        asks = [pool.submit(site.get, token) for token in newcomers]
-        while site.provider.calls[USERINFO] < asked.CONVERSATIONS:
-            assert site.client.get("/livez").status_code == 200
-        meanwhile = [site.client.get("/livez"), site.get(warm), site.get(warm, "/v1/deployments")]
-        assert [answer.status_code for answer in meanwhile] == [200] * 3
-        assert not all(ask.done() for ask in asks)
-        assert all(unavailable(ask.result()) for ask in asks)
+        asks = [pool.submit(site.get, token, timeout=60) for token in newcomers]
+        try:
+            while site.provider.calls[USERINFO] < asked.CONVERSATIONS:
+                assert site.client.get("/livez").status_code == 200
+            served = [site.client.get("/livez"), site.get(warm), site.get(warm, "/v1/deployments")]
+            assert [answer.status_code for answer in served] == [200] * 3
+            assert not any(ask.done() for ask in asks)
+            assert site.provider.calls[USERINFO] == asked.CONVERSATIONS
+        finally:
+            go.set()
+        assert {ask.result().status_code for ask in asks} == {200}
+
+
+def test_f6_who_comes_when_too_many_wait_is_told_to_come_back(site, monkeypatch):
+    monkeypatch.setattr(requests, "MAX_LOGINS_WAITING", 0)
+    assert unavailable(site.get(site.provider.mint()))
+    assert site.provider.calls.total() == 0
+
+
+def test_t15_no_more_than_a_megabyte_is_taken(site):
+    site.restart(patience_s=60.0)
+    site.provider.faults[USERINFO] = floods
+    assert unavailable(site.get(site.provider.mint()))
+    assert site.provider.flooded < 50_000_000
+
+
+def test_t29_who_comes_just_after_the_first_asks_nobody(site):
+    token = site.provider.mint()
+    assert site.door(token) is site.door(token)
+    assert site.provider.calls[USERINFO] == 1
 
 
 def test_t34_an_operator_is_told_what_is_wrong_and_no_more(site, caplog):

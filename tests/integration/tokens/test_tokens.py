@@ -194,6 +194,7 @@ def test_t7_one_token_has_one_text(site):
     twin = good[:-1] + alphabet[alphabet.index(good[-1]) ^ 1]
     site.provider.log_in(twin, {"sub": "alice", "eduperson_entitlement": [MEMBER]})
     assert refused(site.get(twin))
+    assert site.provider.calls.total() == 0
 
 
 @pytest.mark.parametrize(
