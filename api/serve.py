@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -68,12 +69,18 @@ def main() -> None:
 def run(
     host: Annotated[str | None, typer.Option(help="Address to listen on; HOST.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; PORT.")] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
-    ssl_certfile: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+    ssl_keyfile: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Key for TLS, in PEM form.")
+    ] = None,
+    ssl_certfile: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Certificate for TLS, with its chain."),
+    ] = None,
 ) -> None:
     """Serve the AI4EOSC Platform API and keep its deployments running."""
     start_logging()
     with _sentences():
+        refuse_bad_certificate(ssl_certfile, ssl_keyfile)
         settings = read_settings(os.environ)
         address = settings.host if host is None else host
         refuse_open_door(settings, address)
@@ -125,6 +132,23 @@ def refuse_open_door(settings: Settings, host: str) -> None:
             f"local authentication serves this machine only, and {host!r} is not a loopback"
             " address: use --host 127.0.0.1"
         )
+
+
+def refuse_bad_certificate(certfile: Path | None, keyfile: Path | None) -> None:
+    """Raise `StartRefused` where the server could not speak TLS with these files."""
+    if certfile is None:
+        if keyfile is not None:
+            raise StartRefused("--ssl-keyfile needs --ssl-certfile: give both for TLS")
+        return
+    try:
+        # A password for the key would be asked for at the terminal, where there may be none.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certfile, keyfile, password="")
+    except (OSError, ValueError) as error:
+        files = certfile if keyfile is None else f"{certfile} and {keyfile}"
+        raise StartRefused(
+            f"{files} are no certificate and its key, in PEM form and without a password: {error}"
+        ) from error
 
 
 def build(settings: Settings) -> tuple[Runtime, FastAPI]:

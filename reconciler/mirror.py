@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from reconciler.cluster.protocol import Listing
-from reconciler.errors import ClusterUnavailable
+from reconciler.errors import ClusterError, ClusterUnavailable
 from reconciler.jobs import (
     Allocation,
     Change,
@@ -88,6 +88,7 @@ class Mirror:
         self._connected = False
         self._doubted = False
         self._trouble = "the first list of Nomad's jobs has not arrived yet"
+        self._kind: type[ClusterError] = ClusterUnavailable
         self._job_index = 0
         self._listed: dict[type, int] = {}
 
@@ -132,7 +133,7 @@ class Mirror:
         """
         with self._lock:
             if jobs.index < known_index:
-                self._connected, self._trouble = False, "Nomad went back in time; listing again"
+                self._lose("Nomad went back in time; listing again", ClusterUnavailable)
                 return frozenset()
             listed = {job.ref for job in jobs.items}
             gone = [
@@ -162,11 +163,11 @@ class Mirror:
             room, self._room = self._room, False
             return room
 
-    def lose(self, trouble: str) -> None:
-        """Note that the connection is gone: looks raise, with this word, until the next list."""
+    def lose(self, trouble: str, kind: type[ClusterError] = ClusterUnavailable) -> None:
+        """Note that the connection is gone: looks raise `kind`, with this word, until the next
+        list."""
         with self._lock:
-            self._connected = False
-            self._trouble = trouble
+            self._lose(trouble, kind)
 
     def doubt(self) -> None:
         """Ask for a fresh list, without losing sight meanwhile: an event may have been missed."""
@@ -214,7 +215,7 @@ class Mirror:
                 self._entries.setdefault(ref, _Entry()).job = job
 
     def look(self, ref: JobRef) -> Observed:
-        """Return what is known of one job. Raises: ClusterUnavailable while there is no
+        """Return what is known of one job. Raises: what `lose` was told while there is no
         connection."""
         with self._lock:
             self._require_connection()
@@ -236,7 +237,7 @@ class Mirror:
     def indexes(self) -> dict[JobRef, tuple[Job, int]]:
         """Return of every job of ours the job and the newest index of what concerns it.
 
-        Raises: ClusterUnavailable while there is no connection.
+        Raises: what `lose` was told while there is no connection.
         """
         with self._lock:
             self._require_connection()
@@ -263,7 +264,10 @@ class Mirror:
 
     def _require_connection(self) -> None:
         if not self._connected:
-            raise ClusterUnavailable(self._trouble)
+            raise self._kind(self._trouble)
+
+    def _lose(self, trouble: str, kind: type[ClusterError]) -> None:
+        self._connected, self._trouble, self._kind = False, trouble, kind
 
     def _written_after(self, index: int) -> dict[JobRef, _Entry]:
         return {ref: e for ref, e in self._entries.items() if e.written_index > index}

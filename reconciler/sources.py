@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from reconciler.cluster.protocol import Cluster
-from reconciler.errors import ClusterError
+from reconciler.errors import ClusterError, ClusterForbidden, ClusterUnavailable
 from reconciler.guard import StoreGuard
 from reconciler.jobs import Changes, Job, JobRef
 from reconciler.mirror import Mirror, Snapshot
@@ -99,11 +99,16 @@ class ClusterChanges:
             trouble = self._connection(stop)
             if stop.is_set():
                 return
-            if not trouble:
+            if trouble is None:
                 continue
-            self.mirror.lose(trouble)
+            self.mirror.lose(str(trouble), type(trouble))
             self.failures += 1
-            log.warning("cluster lost", extra={"error": trouble, "failures": self.failures})
+            forbidden = isinstance(trouble, ClusterForbidden)
+            log.log(
+                logging.ERROR if forbidden else logging.WARNING,
+                "cluster forbids" if forbidden else "cluster lost",
+                extra={"error": str(trouble), "failures": self.failures},
+            )
             if self.failures == OUTAGE_TRIES:
                 look_at_all(self.store, self.queue)
             # One connection of one process: to try every few seconds costs nobody anything, and
@@ -111,22 +116,24 @@ class ClusterChanges:
             tries = min(self.failures, SLOWEST_TRY)
             stop.wait(backoff_s(tries, random=self.random))
 
-    def _connection(self, stop: threading.Event) -> str:
-        """Follow one connection to its end; return what ended it, "" if only a list is wanted."""
+    def _connection(self, stop: threading.Event) -> ClusterError | None:
+        """Follow one connection to its end; return what ended it, None if only a list is wanted."""
         try:
             for changes in self._follow(stop):
                 self.failures = 0
                 if not self.mirror.connected:  # a resync found it wrong
                     break
                 if self.mirror.doubted:
-                    return ""
+                    return None
                 for ref in self.mirror.apply(changes):
                     self.queue.add(ref.id, Urgency.DRIFT)
                 if self.mirror.took_room():
                     ask_again(self.queue, self.waiting)
-        except (ClusterError, StoreUnavailable) as error:
-            return str(error)
-        return "the event stream ended"
+        except ClusterError as error:
+            return error
+        except StoreUnavailable as error:
+            return ClusterUnavailable(str(error))
+        return ClusterUnavailable("the event stream ended")
 
     def _follow(self, stop: threading.Event) -> Iterator[Changes]:
         # The stream is opened before the list is read: whatever happens while the list is on its

@@ -9,14 +9,18 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
+
+from tests.authority import Authority
 
 NAMESPACES: Final = ("ai4eosc", "imagine")
 
@@ -60,6 +64,22 @@ plugin "docker" {{
 {more}
 """
 
+
+TLS: Final = """
+tls {{
+  http                   = true
+  rpc                    = true
+  verify_server_hostname = true
+  verify_https_client    = true
+{files}
+}}
+"""
+
+ACLS: Final = """
+acl {
+  enabled = true
+}
+"""
 
 ADVERTISE: Final = """
 # Outside -dev a loopback address must be said aloud.
@@ -135,11 +155,14 @@ class DevAgent:
         self._plugins = plugins or home / "plugins"
         self._ports = {kind: a_free_port() for kind in ("http", "rpc", "serf")}
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.token = ""
+        self.tls: ssl.SSLContext | None = None
 
     @property
     def address(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self._ports['http']}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{self._ports['http']}"
 
     @property
     def version(self) -> str:
@@ -169,7 +192,8 @@ class DevAgent:
         """Call Nomad's HTTP API as somebody else would; return the decoded answer."""
         text = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data=text, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        request.add_header("X-Nomad-Token", self.token)
+        with urllib.request.urlopen(request, timeout=30, context=self.tls) as answer:
             read = answer.read()
         return json.loads(read) if read.strip().startswith((b"{", b"[", b'"')) else read.decode()
 
@@ -180,7 +204,11 @@ class DevAgent:
             capture_output=True,
             text=True,
             check=False,
-            env={"PATH": os.environ["PATH"], "NOMAD_ADDR": self.address},
+            env={
+                "PATH": os.environ["PATH"],
+                "NOMAD_ADDR": self.address,
+                "NOMAD_TOKEN": self.token,
+            },
         )
         return run.stdout + run.stderr
 
@@ -223,6 +251,45 @@ class DevAgent:
         except (urllib.error.URLError, OSError):
             return False
         return any(node["Status"] == "ready" for node in nodes)
+
+
+class TlsAgent(DevAgent):
+    """A development agent that speaks TLS only, to those who show a certificate of its authority.
+
+    As Nomad's certificates do, its own names the server's role and `localhost`, not the address.
+    """
+
+    def __init__(self, home: Path, authority: Authority) -> None:
+        certificate, key = authority.issue("server.global.nomad", "localhost")
+        files = {"ca_file": authority.file, "cert_file": certificate, "key_file": key}
+        lines = "\n".join(f'  {name} = "{file}"' for name, file in files.items())
+        super().__init__(home, more=TLS.format(files=lines))
+        self.tls = ssl.create_default_context(cafile=str(authority.file))
+        self.tls.check_hostname = False
+        self.tls.load_cert_chain(*authority.issue("cli.global.nomad"))
+
+
+class GuardedAgent(DevAgent):
+    """A development agent with ACLs on; `token` may do everything."""
+
+    def __init__(self, home: Path, *, more: str = "", plugins: Path | None = None) -> None:
+        super().__init__(home, more=more + ACLS, plugins=plugins)
+
+    def token_for(self, rules: str, *, kind: str = "client", **options: object) -> dict[str, Any]:
+        """Make a token that may do what these rules say, and nothing else."""
+        name = f"policy-{uuid.uuid4()}"
+        self.call("POST", f"/v1/acl/policy/{name}", {"Name": name, "Rules": rules})
+        body = {"Name": name, "Type": kind, "Policies": [name], **options}
+        made: dict[str, Any] = self.call("POST", "/v1/acl/token", body)
+        return made
+
+    def _ready(self) -> bool:
+        if not self.token:
+            try:
+                self.token = self.call("POST", "/v1/acl/bootstrap")["SecretID"]
+            except (urllib.error.URLError, OSError):
+                return False
+        return super()._ready()
 
 
 class KeptAgent(DevAgent):

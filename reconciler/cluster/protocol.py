@@ -50,9 +50,10 @@ class Cluster(Protocol):
         ...
 
     def ensure_namespaces(self) -> None:
-        """Create those of our namespaces that are missing.
+        """Create those of our namespaces that are missing; what is there stays as it is.
 
-        Raises `ClusterForbidden` where one is missing and our token may not create it.
+        Raises `ClusterForbidden`, with what an operator has to run, where one is missing and our
+        token may not create it; and where our token may not read what the event stream tells.
         """
         ...
 
@@ -133,10 +134,10 @@ class Cluster(Protocol):
         ...
 
     def changes(self, *, after: int, stop: threading.Event) -> Generator[Changes, None, None]:
-        """Follow the event stream from `after` on, in order, heartbeats included.
+        """Follow the event stream from `after` on, heartbeats included, in order by namespace.
 
-        One connection: the iterator ends or raises `ClusterUnavailable` when it is lost or silent;
-        it ends when `stop` is set. Nomad may skip or repeat what lies around the start: list after
+        The iterator ends or raises `ClusterUnavailable` when a connection is lost or silent; it
+        ends when `stop` is set. Nomad may skip or repeat what lies around the start: list after
         every (re)connect.
         """
         ...

@@ -1,12 +1,13 @@
-"""Nomad's event stream, read line by line from one open answer. Reconnecting is the caller's.
+"""Nomad's event streams, read line by line from open answers. Reconnecting is the caller's.
 
 python-nomad's own stream dies on a refused connection, hides heartbeats and reconnects in a tight
 loop, so it is not used.
 """
 
 import json
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Final
 
@@ -27,9 +28,87 @@ SILENCE_S: Final = 3 * HEARTBEAT_S
 STOP_CHECK_S: Final = 0.2
 """How soon after the stop event a waiting read is cut off."""
 
+PENDING_MAX: Final = 1000
+"""Messages that wait for whoever listens; beyond, Nomad waits too."""
+
 CHUNK_BYTES: Final = 1 << 16
 LINE_BYTES_MAX: Final = 1 << 26
 """No event is near 64 MB: what grows beyond is not Nomad's stream."""
+
+_Told = tuple[int, Changes | Exception | None]
+"""The number of a stream and what it told: a message, how it broke, or that it ended."""
+
+
+def follow_all(
+    responses: Sequence[requests.Response], stop: threading.Event
+) -> Generator[Changes, None, None]:
+    """Read several open streams at once until one of them ends or `stop` is set.
+
+    Each stream keeps its order; what two tell of one moment comes in any. Nothing is told before
+    every stream has said its first word, the heartbeat with which Nomad begins: from there on none
+    of them misses anything.
+
+    Raises: ClusterUnavailable where one of them does what `follow` takes for a break.
+    """
+    if len(responses) == 1:
+        yield from follow(responses[0], stop)
+        return
+    ended = threading.Event()
+    news: queue.Queue[_Told] = queue.Queue(PENDING_MAX)
+    readers = [
+        threading.Thread(
+            target=_pass_on, args=(response, ended, news, number), name="nomad-stream", daemon=True
+        )
+        for number, response in enumerate(responses)
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        yield from _begun(news, stop, count=len(responses))
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+
+
+def _begun(
+    news: queue.Queue[_Told], stop: threading.Event, *, count: int
+) -> Generator[Changes, None, None]:
+    silent, held = set(range(count)), list[Changes]()
+    while not stop.is_set():
+        try:
+            number, told = news.get(timeout=STOP_CHECK_S)
+        except queue.Empty:
+            continue
+        if told is None:
+            return
+        if isinstance(told, Exception):
+            raise told
+        held.append(told)
+        silent.discard(number)
+        if not silent:
+            yield from held
+            held.clear()
+
+
+def _pass_on(
+    response: requests.Response, ended: threading.Event, news: queue.Queue[_Told], number: int
+) -> None:
+    def tell(told: Changes | Exception | None) -> None:
+        while not ended.is_set():
+            try:
+                news.put((number, told), timeout=STOP_CHECK_S)
+            except queue.Full:
+                continue
+            return
+
+    try:
+        for message in follow(response, ended):
+            tell(message)
+    except Exception as error:  # the top of a thread: whoever listens raises it
+        tell(error)
+    else:
+        tell(None)
 
 
 def follow(response: requests.Response, stop: threading.Event) -> Iterator[Changes]:

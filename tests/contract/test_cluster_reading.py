@@ -2,11 +2,14 @@
 simulator."""
 
 import threading
+from uuid import uuid4
 
 import pytest
 
-from reconciler.errors import ClusterForbidden
+from reconciler.cluster.nomad import NomadCluster
+from reconciler.errors import ClusterForbidden, JobRejected
 from reconciler.jobs import Allocation, Job, JobGone, JobRef
+from reconciler.settings import NomadSettings
 from tests.contract.conftest import on_the_wire
 from tests.contract.doors import (
     Case,
@@ -93,6 +96,32 @@ def test_a_missing_namespace_is_never_taken_for_absence(case: Case):
     ):
         with pytest.raises(ClusterForbidden, match="amespace"):
             call()
+
+
+def test_our_namespaces_are_there_before_anything_is_listed(case: Case):
+    case.cluster.ensure_namespaces()
+    assert case.cluster.list_jobs().index > 0
+
+
+@on_the_wire
+def test_a_missing_namespace_is_made_and_one_that_is_there_stays_as_it_is(case: Case):
+    """C16: in a namespace of our making no task runs outside a container."""
+    new, kept = f"new-{uuid4()}", f"kept-{uuid4()}"
+    case.wire("PUT", "namespace", {"Name": kept, "Description": "the operator's own"})
+    before = case.wire("GET", f"namespace/{kept}").json()
+    ours = NomadCluster(NomadSettings(address=case.door.address), (new, kept))
+    for _ in range(2):
+        ours.ensure_namespaces()
+    assert case.wire("GET", f"namespace/{kept}").json() == before
+    made = case.wire("GET", f"namespace/{new}").json()
+    assert "ai4papi" in made["Description"]
+    job = case.a_job(namespace=new)
+    job["TaskGroups"][0]["Tasks"][0]["Driver"] = "raw_exec"
+    with pytest.raises(JobRejected, match='driver "raw_exec" is not allowed in namespace'):
+        ours.register_job(job, if_index=0)
+    case.refs.clear()
+    for name in (new, kept):
+        case.wire("DELETE", f"namespace/{name}")
 
 
 # Following

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from reconciler.errors import ClusterForbidden
 from reconciler.sources import OUTAGE_TRIES, ClusterChanges, WishChanges
 from specs.faults import StoreUnavailable
 from specs.model import Phase
@@ -58,6 +59,26 @@ def test_an_outage_is_told_by_every_status_and_so_is_its_end(whole, changes):
     stream.close()
     whole.settle()
     assert synced(whole, uid) == "Synced"
+
+
+def test_a_refusal_is_loud_and_told_as_what_it_is(whole, changes, monkeypatch, caplog):
+    """C52: a token that was revoked, or that a namespace was taken from."""
+
+    def refuse():
+        raise ClusterForbidden("Nomad has no namespace ai4eosc: run `nomad namespace apply`")
+
+    uid = whole.put()
+    whole.pass_time(20)
+    before = whole.job(uid)
+    monkeypatch.setattr(whole.cluster, "ensure_namespaces", refuse, raising=False)
+    changes.run(Impatient(OUTAGE_TRIES))
+    whole.settle()
+    synced = whole.status(uid).condition("Synced")
+    assert synced.reason == "ClusterForbidden"
+    assert "its operator has been told" in synced.message
+    assert whole.job(uid) == before
+    said = [r for r in caplog.records if r.levelname == "ERROR" and r.message == "cluster forbids"]
+    assert "nomad namespace apply" in said[0].error
 
 
 def test_a_short_break_costs_no_look(whole, changes):

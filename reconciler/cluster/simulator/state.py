@@ -18,7 +18,7 @@ from reconciler.cluster.simulator.hcl import parse_job
 from reconciler.cluster.simulator.machines import Machines
 from reconciler.cluster.simulator.nodes import default_nodes
 from reconciler.cluster.simulator.refusal import Refusal
-from reconciler.cluster.simulator.rules import job_faults, told, warnings
+from reconciler.cluster.simulator.rules import told, warnings
 from reconciler.cluster.simulator.scaling import with_policy_ids, with_policy_indexes
 from reconciler.cluster.simulator.servers import Servers
 from reconciler.cluster.simulator.timers import Due, Timers
@@ -28,6 +28,7 @@ from reconciler.cluster.simulator.versions import (
     admit,
     allow_count,
     enforce,
+    faults_in,
     identified,
     keep_type,
     next_version,
@@ -143,7 +144,8 @@ class SimulatedNomad:
     def validate(self, sent: Mapping[str, Any], *, namespace: str = "default") -> Json:
         """Return Nomad's answer to a validation."""
         job = canonical_job(sent, namespace=namespace)
-        faults = job_faults(job)
+        with self.reading() as world:
+            faults = faults_in(job, world)
         return {
             "DriverConfigValidated": True,
             "Error": told(faults) if faults else "",
@@ -317,18 +319,23 @@ class SimulatedNomad:
 
     # -- namespaces
 
-    def put_namespace(self, name: str, description: str = "") -> None:
-        """Create or describe a namespace."""
+    def put_namespace(
+        self, name: str, description: str = "", capabilities: Mapping[str, Any] | None = None
+    ) -> None:
+        """Create or describe a namespace, and say which drivers its tasks may use."""
         with self._turns.turn() as world:
             held = world.namespaces.get(name)
-            if held is not None and held["Description"] == description:
+            if held is not None and (held["Description"], held["Capabilities"]) == (
+                description,
+                capabilities,
+            ):
                 return
             index = world.next_index()
             world.touch("namespaces")
             world.namespaces[name] = {
                 "Name": name,
                 "Description": description,
-                "Capabilities": None,
+                "Capabilities": capabilities,
                 "Meta": None,
                 "Quota": "",
                 "CreateIndex": held["CreateIndex"] if held else index,

@@ -58,7 +58,9 @@ def read_namespace(nomad: SimulatedNomad, _: Asked, name: str) -> Answer:
 def put_namespace(nomad: SimulatedNomad, asked: Asked, name: str) -> Answer:
     """`POST /v1/namespace/:name`."""
     body = asked.json()
-    nomad.put_namespace(name or body.get("name", ""), body.get("description", ""))
+    nomad.put_namespace(
+        name or body.get("name", ""), body.get("description", ""), body.get("capabilities")
+    )
     with nomad.reading() as world:
         return Answer(index=world.index)
 

@@ -19,12 +19,32 @@ def admit(job: Json, world: World) -> None:
     """Raise `Refusal` 500 where Nomad would not take a canonical job, whatever is stored."""
     if job["Region"] != "global":
         raise Refusal(500, "No path to region")
-    faults = job_faults(job)
-    namespace = job["Namespace"]
-    if not faults and namespace not in world.namespaces:
-        faults = [f'job "{job["ID"]}" is in nonexistent namespace "{namespace}"']
+    faults = faults_in(job, world)
     if faults:
         raise Refusal(500, told(faults))
+
+
+def faults_in(job: Json, world: World) -> list[str]:
+    """Return what is wrong with a canonical job, in itself or where it shall run."""
+    faults = job_faults(job)
+    if faults:
+        return faults
+    namespace = world.namespaces.get(job["Namespace"])
+    if namespace is None:
+        return [f'job "{job["ID"]}" is in nonexistent namespace "{job["Namespace"]}"']
+    return _driver_faults(job, namespace)
+
+
+def _driver_faults(job: Json, namespace: Json) -> list[str]:
+    able = namespace["Capabilities"] or {}
+    enabled, disabled = able.get("EnabledTaskDrivers"), able.get("DisabledTaskDrivers") or ()
+    used = [task["Driver"] for group in job["TaskGroups"] for task in group["Tasks"]]
+    refused = [d for d in used if d in disabled or (enabled and d not in enabled)]
+    where = f'in namespace "{namespace["Name"]}"'
+    if len(refused) > 1:
+        listed = " ".join(f'"{driver}"' for driver in refused)
+        return [f"used task drivers [{listed}] are not allowed {where}"]
+    return [f'used task driver "{driver}" is not allowed {where}' for driver in refused]
 
 
 def keep_type(stored: Json | None, job: Json) -> None:

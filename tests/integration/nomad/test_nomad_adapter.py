@@ -72,7 +72,7 @@ def test_no_secret_is_shown_in_the_title(server):
     assert shown == "Nomad at http://nomad.example:4646"
 
 
-def test_every_call_names_its_namespace_and_a_list_all_of_them(server):
+def test_every_call_names_its_namespace(server):
     """python-nomad sends none with evaluations and Variables."""
     server.answer = lambda asked: (
         Answer([{"Name": "ns"}])
@@ -92,7 +92,7 @@ def test_every_call_names_its_namespace_and_a_list_all_of_them(server):
     cluster.delete_variable(REF)
     cluster.purge_job(REF)
     own = [a for a in server.asked if not a.path.startswith(("/v1/namespace", "/v1/agent/"))]
-    assert [asked.query["namespace"] for asked in own] == [["*"]] * 3 + [["ns"]] * 4
+    assert [asked.query["namespace"] for asked in own] == [["ns"]] * 7
 
 
 @pytest.mark.parametrize("odd", ["../agent/self", "a?purge=true#", "a/b", "a%2Fb", "é\n"])
@@ -238,12 +238,8 @@ def test_a_lost_variable_write_tells_no_secret(server, caplog):
 def test_pages_of_all_namespaces_make_one_list(server):
     server.will(
         a_page(STUB, index=12, after="ns.j2"),
-        a_page(
-            {**STUB, "ID": "j2"},
-            {**STUB, "Namespace": "other", "ID": "j3"},
-            {**STUB, "Namespace": "somebody-elses", "ID": "j4"},
-            index=11,
-        ),
+        a_page({**STUB, "ID": "j2"}, {**STUB, "Namespace": "somebody-elses", "ID": "j4"}, index=11),
+        a_page({**STUB, "Namespace": "other", "ID": "j3"}, index=13),
         Answer([{"Name": "ns"}, {"Name": "other"}, {"Name": "somebody-elses"}]),
         Answer({"config": {"Version": {"Version": "2.0.5"}}}),
     )
@@ -254,6 +250,7 @@ def test_pages_of_all_namespaces_make_one_list(server):
     assert [asked.query.get("next_token") for asked in server.asked] == [
         None,
         ["ns.j2"],
+        None,
         None,
         None,
     ]
@@ -288,6 +285,69 @@ def test_a_namespace_that_is_not_there_is_no_empty_list(server):
     server.will(a_page(), Answer([{"Name": "default"}]))
     with pytest.raises(ClusterForbidden, match="no namespace ns"):
         a_cluster(server).list_jobs()
+
+
+def test_a_list_is_asked_of_each_namespace_by_its_name(server):
+    """C52: of all namespaces at once Nomad lists what our token may see, and says nothing of the
+    rest: a job that it hides would look gone."""
+    server.will(a_page(STUB), Answer("Permission denied", 403))
+    with pytest.raises(ClusterForbidden, match="GET /v1/jobs in namespace other"):
+        a_cluster(server, namespaces=("ns", "other")).list_jobs()
+
+
+def test_a_refusal_says_what_was_asked_and_no_more(server):
+    server.answer = lambda _: Answer("Permission denied", 403)
+    with pytest.raises(ClusterForbidden) as refused:
+        a_cluster(server, token="s3cret", http_auth="me:word").put_variable(
+            REF, {"password": "tops3cret"}, if_index=0
+        )
+    assert "PUT /v1/var/nomad/jobs/j1 in namespace ns" in str(refused.value)
+    assert not {"s3cret", "word", "tops3cret"} & set(str(refused.value).replace("/", " ").split())
+
+
+# Namespaces
+
+
+def found(asked, *, there=("ns",), seen=("ns", "other"), may_create=False):
+    """Answer as a Nomad with the namespaces `there`, of which our token sees `seen`."""
+    name = asked.path.rpartition("/")[2]
+    if asked.method != "GET":
+        return Answer("") if may_create else Answer("Permission denied", 403)
+    if not asked.path.startswith("/v1/namespace/"):
+        return a_page()
+    if name not in seen:
+        return Answer("Permission denied", 403)
+    return Answer({"Name": name}) if name in there else Answer("Namespace not found", 404)
+
+
+def test_a_missing_namespace_is_made_and_says_who_made_it(server, caplog):
+    """C16: the second wall stands in namespaces of our making, and in no other."""
+    server.answer = lambda asked: found(asked, may_create=True)
+    a_cluster(server, namespaces=("ns", "other")).ensure_namespaces()
+    (made,) = [asked for asked in server.asked if asked.method != "GET"]
+    assert made.body["Name"] == "other"
+    assert "ai4papi" in made.body["Description"]
+    assert "raw_exec" in made.body["Capabilities"]["DisabledTaskDrivers"]
+    assert "namespace created" in caplog.text
+
+
+def test_what_an_operator_must_do_is_said_of_every_namespace_at_once(server):
+    server.answer = lambda asked: found(asked, there=("ns",), seen=("ns", "other"))
+    with pytest.raises(ClusterForbidden) as refused:
+        a_cluster(server, namespaces=("hidden", "ns", "other")).ensure_namespaces()
+    assert "run `nomad namespace apply other`" in str(refused.value)
+    assert "sees no namespace hidden" in str(refused.value)
+    assert "etc/nomad-policy.hcl" in str(refused.value)
+
+
+@pytest.mark.parametrize("blind", ["/v1/evaluations", "/v1/nodes"])
+def test_what_a_stream_would_hide_is_asked_before_it_is_opened(server, blind):
+    """A stream that our token may not read stays silent (Nomad 2.0.6)."""
+    server.answer = lambda asked: (
+        Answer("Permission denied", 403) if asked.path == blind else found(asked)
+    )
+    with pytest.raises(ClusterForbidden, match=blind):
+        a_cluster(server).ensure_namespaces()
 
 
 def test_a_token_that_may_not_know_the_version_lists_all_the_same(server):

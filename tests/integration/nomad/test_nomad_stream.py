@@ -2,8 +2,9 @@
 
 import json
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import closing, suppress
+from queue import Empty, Queue
 from typing import Any
 
 import pytest
@@ -37,12 +38,53 @@ def test_the_stream_is_read_however_it_is_cut_into_packets(server):
     assert (asked.query["namespace"], asked.query["index"]) == (["ns"], ["42"])
 
 
-def test_several_namespaces_are_one_stream_without_the_strangers(server):
-    line = a_line(an_event("ns"), an_event("foreign"), an_event("other"))
-    server.answer = lambda _: says(line)
-    (message,) = following(server, namespaces=("ns", "other"))
-    assert [change.ref.namespace for change in message.changes] == ["ns", "other"]
-    assert server.asked[0].query["namespace"] == ["*"]
+def several(server: Pretender, of_ns: Answer, of_other: Answer) -> Generator[Any, None, None]:
+    """Follow two namespaces, whose streams say these."""
+    server.answer = lambda asked: of_ns if asked.query["namespace"] == ["ns"] else of_other
+    cluster = a_cluster(server, namespaces=("ns", "other"))
+    return cluster.changes(after=0, stop=threading.Event())
+
+
+def test_every_namespace_has_its_stream_without_the_strangers(server):
+    """C53: nothing is asked of namespaces that are not ours, and nothing of theirs is heard."""
+    stays = Answer(lambda out: (out.write(b"{}\n"), server.gone.wait()))
+    line = a_line(an_event("ns"), an_event("foreign"))
+    tells = Answer(lambda out: (out.write(b"{}\n" + line), server.gone.wait()))
+    with closing(several(server, tells, stays)) as messages:
+        told = next(message.changes for message in messages if message.changes)
+    assert [change.ref.namespace for change in told] == ["ns"]
+    assert sorted(asked.query["namespace"] for asked in server.asked) == [["ns"], ["other"]]
+
+
+def test_nothing_is_told_before_every_stream_has_begun(server):
+    """Or what happens while the lists are on their way would be missed on the last of them."""
+    begin = threading.Event()
+
+    def late(out):
+        begin.wait(10)
+        out.write(b"{}\n")
+        out.flush()
+        server.gone.wait()
+
+    stays = Answer(lambda out: (out.write(b"{}\n" + a_line(an_event())), server.gone.wait()))
+    messages = several(server, stays, Answer(late))
+    first: Queue[Any] = Queue()
+    listener = threading.Thread(target=lambda: first.put(next(messages)))
+    listener.start()
+    with pytest.raises(Empty):
+        first.get(timeout=0.3)
+    begin.set()
+    assert first.get(timeout=10).index == 0
+    listener.join()
+    messages.close()
+
+
+@pytest.mark.parametrize("said", [b"{}\n", b"{}\ngarbage\n"], ids=["ends", "breaks"])
+def test_with_one_stream_all_end(server, said):
+    stays = Answer(lambda out: (out.write(b"{}\n"), server.gone.wait()))
+    with suppress(ClusterUnavailable):
+        list(several(server, stays, says(said)))
+    assert not [t for t in threading.enumerate() if t.name == "nomad-stream"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Whom the real adapter trusts."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -47,6 +48,14 @@ def test_a_client_certificate_is_shown_where_one_is_asked_for(authority):
             a_cluster(server, cacert=authority.file).stop_job(REF)
         shown = a_cluster(server, cacert=authority.file, client_cert=certificate, client_key=key)
         assert shown.stop_job(REF).index == 9
+
+
+def test_an_expired_certificate_is_refused_in_plain_words(authority):
+    with pretending(authority.context("127.0.0.1", ends_in=-timedelta(hours=1))) as server:
+        server.answer = lambda _: Answer(WRITTEN)
+        with pytest.raises(ClusterUnavailable, match="certificate has expired"):
+            a_cluster(server, cacert=authority.file).stop_job(REF)
+        assert server.asked == []
 
 
 def test_a_missing_authority_file_is_named():
