@@ -20,7 +20,6 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from api.admission import oidc_authenticator
 from api.app import create_app
 from api.auth import Authenticator, AuthFault, LocalAuthenticator, local_token, local_token_file
 from api.connection import PatientConnection
@@ -30,13 +29,15 @@ from api.operations import OrphanView
 from api.problems import ClusterSilent
 from api.schemas import ComparisonView, FieldView, PlanView
 from api.services import Services
+from api.trust import oidc_authenticator
 from reconciler.diff import FieldChange
 from reconciler.errors import ClusterError, JobRejected
 from reconciler.jobs import JobRef, Verdict
 from reconciler.logs import start_logging
 from reconciler.reasons import why_not_placed
 from reconciler.runtime import Runtime, open_runtime
-from reconciler.settings import LimitSettings, Settings, SettingsFault, load_settings
+from reconciler.sections import LimitSettings
+from reconciler.settings import Settings, SettingsFault, load_settings
 from specs.faults import NewerStore
 from specs.model import SECRET_SET, Deployment
 from specs.userconf import read_userconf

@@ -2,7 +2,7 @@
 
 flaat's requirements are asked over claims that were verified before; its own way to a token's
 claims is never taken: one release hands them out unverified, and its switches in the environment
-and its `flaat.conf` act there only. See `docs/decisions` and the upper bound in pyproject.toml.
+and its `flaat.conf` act there only.
 """
 
 from collections.abc import Iterable

@@ -11,10 +11,10 @@ from typing import Final
 
 import uvicorn
 
-from api.admission import oidc_authenticator
 from api.app import create_app
 from api.auth import Authenticator, Role, User
 from api.serve import running, services_of
+from api.trust import oidc_authenticator
 from reconciler.settings import AuthSettings
 from specs.model import Owner
 from tests.bench.site import VO, open_site

@@ -1,6 +1,7 @@
 """The HTTP face on a real socket and a real store; only the reconciler is played by the test."""
 
 import itertools
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -244,6 +245,16 @@ def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
     with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=WAIT_S) as client:
         yield Server(url, app, store, client, auth, told)
     store.close()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Take off the handlers of a server that a test started in this process."""
+    root = logging.getLogger()
+    handlers, level = [*root.handlers], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

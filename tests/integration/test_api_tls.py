@@ -112,7 +112,7 @@ def test_what_is_no_certificate_is_refused(authority, tmp_path):
     assert "garbage.pem" in refused(certfile=garbage, keyfile=key)
 
 
-def test_a_key_with_a_password_is_refused_instead_of_asked_for(authority):
+def test_a_key_with_a_password_is_refused_instead_of_asked_for(authority, capfd):
     certificate, key = authority.issue("127.0.0.1")
     private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     key.write_bytes(
@@ -124,3 +124,4 @@ def test_a_key_with_a_password_is_refused_instead_of_asked_for(authority):
     )
     said = refused(certfile=certificate, keyfile=key)
     assert "without a password" in said
+    assert "pass phrase" not in "".join(capfd.readouterr())

@@ -61,7 +61,7 @@ class Op:
             "device_code": "device-code",
             "user_code": "ABCD-EFGH",
             "verification_uri": f"{self.issuer}/device",
-            "expires_in": 600,
+            "expires_in": 2,
             "interval": 0.001,
         }
         self.lives_s, self.number = 3600, 0
@@ -360,9 +360,9 @@ class Clock:
         self.now_s += for_s
 
 
-def polled(op: Op, clock: Clock) -> Any:
+def polled(op: Op, clock: Clock, *, expires_in_s: int = 600) -> Any:
     provider = Provider(op.issuer, f"{op.issuer}/token", f"{op.issuer}/device")
-    op.device["interval"] = 5
+    op.device |= {"interval": 5, "expires_in": expires_in_s}
     code = start_device(provider, "papi-cli", ["openid"])
     return await_device(
         provider, "papi-cli", code, clock=clock, now=lambda: 50.0, sleep=clock.sleep
@@ -382,11 +382,10 @@ def test_the_provider_is_asked_at_its_own_pace(op):
 
 
 def test_a_code_that_nobody_confirms_ends(op):
-    op.device["expires_in"] = 23
     op.pending = [no("authorization_pending")] * 10
     clock = Clock()
     with pytest.raises(CommandFailed) as caught:
-        polled(op, clock)
+        polled(op, clock, expires_in_s=23)
     assert caught.value.code is Code.TIMED_OUT
     assert clock.slept == [5, 5, 5, 5]
 

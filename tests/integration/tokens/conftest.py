@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api.admission import rules_of
 from api.app import create_app
 from api.auth import User
 from api.auth.https import getter, trust
 from api.auth.oidc import OidcAuthenticator
 from api.auth.provider import Provider as Asked
+from api.trust import rules_of
 from reconciler.settings import AuthSettings
 from tests.provider import NOW, Provider
 

@@ -363,3 +363,21 @@ def test_realm_roles_count_where_they_are_switched_on(site):
 
 def test_the_realm_of_the_tests_is_that_of_egi():
     assert REALM == "/auth/realms/egi"
+
+
+def test_r31_a_provider_and_a_nomad_that_are_both_down_are_told_apart(site, told):
+    """Nothing asks for a restart; who is known goes on, who is not is told which of them it is."""
+    known, new = site.provider.mint(), site.provider.mint(sub="bob@egi.eu")
+    assert site.status(known) == 200
+    for path in (DISCOVERY, KEYS, USERINFO):
+        site.provider.faults[path] = FAULTS["busy"]
+    told["ready"] = False
+    assert site.client.get("/livez").status_code == 200
+    ready = site.client.get("/readyz")
+    assert (ready.status_code, ready.json()["detail"]) == (503, "the cluster is not in sight")
+    assert unavailable(site.get(new))
+    assert site.status(known) == 200
+    told["ready"] = True
+    assert site.client.get("/readyz").status_code == 200
+    site.provider.faults.clear()
+    assert site.status(new) == 200

@@ -1,0 +1,252 @@
+"""The sections of `etc/main_conf.yaml`: their keys, types and bounds (pure).
+
+Units, defaults and reasons stand in the file; `reconciler.settings` reads it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from reconciler.origins import checked_origin
+from specs.model import Name
+from specs.priorities import PriorityClass
+from specs.texts import shown
+
+
+class Section(BaseModel):
+    """A part of the settings; unknown keys are refused, types are not guessed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("https://", "http://")) or any(c.isspace() for c in text):
+        raise ValueError("must be an address that begins with https:// (or http://)")
+    return text
+
+
+def _issuer(text: str) -> str:
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?", text, re.ASCII):
+        raise ValueError("must be an address that begins with https://")
+    if any(mark in text for mark in "?#\\"):
+        raise ValueError("must be an address without a query or fragment")
+    try:
+        urlsplit(text).port  # noqa: B018
+    except ValueError as error:
+        raise ValueError("must be an address with a port up to 65535") from error
+    return text
+
+
+Url = Annotated[str, AfterValidator(_url)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,252}$")]
+ClaimName = Annotated[str, Field(pattern=r"^[!-~]{1,253}$")]
+Origin = Annotated[str, AfterValidator(checked_origin)]
+WholeNumber = Annotated[int, Field(strict=True)]
+VoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
+Namespace = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,128}$")]
+ScopeName = Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")]  # RFC 6749, appendix A.4
+PerMinute = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
+
+
+class EntitlementSettings(Section):
+    """Which AARC-G002 entitlements say that somebody is a member of a VO."""
+
+    claim: ClaimName = "eduperson_entitlement"
+    namespace: str = Field(
+        default="urn:mace:egi.eu",
+        pattern=r"^urn:[a-z0-9][a-z0-9-]{0,31}(:[A-Za-z0-9][A-Za-z0-9._-]{0,252}){1,8}$",
+    )
+    authorities: tuple[Word, ...] = Field(default=("aai.egi.eu",), min_length=1)
+    roles: tuple[Word, ...] = ("member", "vm_operator")
+    from_token: bool = Field(default=False, strict=True)
+
+    @field_validator("namespace")
+    @classmethod
+    def _names_no_group(cls, namespace: str) -> str:
+        if "group" in namespace.split(":"):
+            raise ValueError("must end before `:group:`")
+        return namespace
+
+
+class RealmRoleSettings(Section):
+    """Which Keycloak roles `access:<vo>:<level>` count; without a claim none is read."""
+
+    claim: ClaimName | None = None
+    levels: tuple[Word, ...] = ("ap-a", "ap-a1", "ap-b", "ap-u", "ap-d")
+
+
+class PersonSettings(Section):
+    """Somebody by the pair that their provider guarantees to be unique; no `vo`: in every VO."""
+
+    iss: Issuer
+    sub: str = Field(min_length=1, max_length=255)
+    vo: VoName | None = None
+
+
+def _holder(value: object) -> str | PersonSettings:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,252}", value):
+        return value
+    try:
+        return PersonSettings.model_validate(value)
+    except ValidationError as error:
+        keys = sorted({str(part["loc"][0]) for part in error.errors() if part["loc"]})
+        wrong = f"; look at {', '.join(keys)}" if keys else ""
+        raise ValueError(
+            f"must be a role or level as one word, or a person {{iss, sub, vo}}{wrong}"
+        ) from error
+
+
+Holder = Annotated[str | PersonSettings, PlainValidator(_holder)]
+
+
+class RoleSettings(Section):
+    """Who is more than a user: by an entitlement's role, a realm role's level, or by person."""
+
+    operator: tuple[Holder, ...] = ()
+    editor: tuple[Holder, ...] = ()
+    auditor: tuple[Holder, ...] = ()
+
+
+def _texts(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class AuthSettings(Section):
+    """Whose tokens are taken (`OP`, exact issuers), which VOs are served and who is who there.
+
+    `client_id` and `scopes` are for those who log in, and are told to everybody.
+    """
+
+    OP: tuple[Issuer, ...] = ()
+    VO: tuple[VoName, ...] = Field(min_length=1)
+    audience: Annotated[
+        Annotated[tuple[ClaimName, ...], Field(min_length=1)] | None, BeforeValidator(_texts)
+    ] = None
+    entitlements: EntitlementSettings = EntitlementSettings()
+    realm_roles: RealmRoleSettings = RealmRoleSettings()
+    roles: RoleSettings = RoleSettings()
+    client_id: str | None = Field(default=None, pattern=r"^[!-~]{1,255}$")
+    scopes: tuple[ScopeName, ...] = (
+        "openid",
+        "profile",
+        "offline_access",
+        "eduperson_entitlement",
+    )
+
+    @field_validator("roles")
+    @classmethod
+    def _people_can_come(cls, roles: RoleSettings, known: ValidationInfo) -> RoleSettings:
+        for holder in (*roles.operator, *roles.editor, *roles.auditor):
+            if isinstance(holder, PersonSettings):
+                if holder.iss not in known.data.get("OP", (holder.iss,)):
+                    raise ValueError(f"names the issuer {shown(holder.iss)}, which OP does not")
+                if holder.vo not in (None, *known.data.get("VO", (holder.vo,))):
+                    raise ValueError(f"names the VO {shown(holder.vo)}, which VO does not")
+        return roles
+
+
+class NomadSection(Section):
+    """Section `nomad` of the file: what is the same for every machine of the site."""
+
+    namespaces: Mapping[VoName, Namespace] = {}
+    timeout_s: float = Field(default=10, gt=0, le=600, strict=True)
+
+
+class GpuSettings(Section):
+    """The device that `gpu_num` asks for, and whether `gpu_type` is a preference or a demand."""
+
+    device: str = Field(default="nvidia/gpu", pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._ -]+){0,2}$")
+    model: Literal["affinity", "constraint"] = "affinity"
+
+
+class CpuSettings(Section):
+    """How `cpu_num` is asked for; `mhz_per_cpu` counts where the unit is mhz."""
+
+    unit: Literal["mhz", "cores"] = "mhz"
+    mhz_per_cpu: WholeNumber = Field(default=1000, ge=1, le=100_000)
+
+
+class EndpointSettings(Section):
+    """How endpoints are shown; without a domain, at the container's own host and port."""
+
+    scheme: Literal["http", "https"] = "http"
+    domain: str | None = Field(default=None, pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
+
+
+class LimitSettings(Section):
+    """What one request may ask for, and how many a caller may send; null: no limit."""
+
+    body_bytes: WholeNumber = Field(default=1_048_576, ge=1024, le=16_777_216)
+    body_s: float = Field(default=30, gt=0, le=3600, strict=True)
+    header_bytes: WholeNumber = Field(default=32_768, ge=8192, le=1_048_576)
+    requests_per_minute: PerMinute | None = 60_000
+    writes_per_minute: PerMinute | None = 300
+    vo_writes_per_minute: PerMinute | None = 3000
+    failed_logins_per_minute: PerMinute | None = 60
+    long_polls: PerMinute | None = 20
+
+
+class DeletionSettings(Section):
+    """How many deletions of one source in one hour need no person's yes, and the trash's days.
+
+    More than `count` and more than `percent` of the source's deployments are held.
+    """
+
+    count: WholeNumber = Field(default=5, ge=0, le=1_000_000)
+    percent: WholeNumber = Field(default=20, ge=0, le=100)
+    trash_days: WholeNumber = Field(default=7, ge=0, le=3650)
+
+
+Amount = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+QuotaItem = Annotated[
+    str, Field(pattern=r"^(deployments|cpu_num|gpu_num|ram|disk|gpu_num:.{1,512})$")
+]
+
+
+class QuotaSettings(Section):
+    """What every user, and every VO, may have at once; MB for ram and disk.
+
+    `gpu_num:MODEL` limits the GPUs of wishes that name that model.
+    """
+
+    user: Mapping[QuotaItem, Amount] = {}
+    vo: Mapping[VoName, Mapping[QuotaItem, Amount]] = {}
+    over: Literal["queue", "refuse"] = "queue"
+
+
+class EventSettings(Section):
+    """How long the timeline is kept."""
+
+    days: WholeNumber = Field(default=30, ge=1, le=3650)
+
+
+class MainConf(Section):
+    """`etc/main_conf.yaml`; units, defaults and reasons stand in the file."""
+
+    auth: AuthSettings
+    nomad: NomadSection = NomadSection()
+    gpu: GpuSettings = GpuSettings()
+    cpu: CpuSettings = CpuSettings()
+    endpoints: EndpointSettings = EndpointSettings()
+    cors: tuple[Origin, ...] = ()
+    limits: LimitSettings = LimitSettings()
+    quotas: QuotaSettings = QuotaSettings()
+    deletions: DeletionSettings = DeletionSettings()
+    events: EventSettings = EventSettings()
+    priorities: Mapping[Name, PriorityClass] = {}
+    drift: Literal["repair", "report"] = "repair"
+    orphans: Literal["report", "stop"] = "report"
