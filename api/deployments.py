@@ -11,7 +11,15 @@ from uuid import uuid4
 
 from api.auth import User
 from api.schemas import PlanView
-from specs.faults import AlreadyExists, Fault, InvalidSpec, NotFound, QuotaExceeded, VersionConflict
+from specs.faults import (
+    AlreadyExists,
+    Fault,
+    Forbidden,
+    InvalidSpec,
+    NotFound,
+    QuotaExceeded,
+    VersionConflict,
+)
 from specs.model import SECRET_SET, Deployment, Phase
 from specs.priorities import PriorityClasses, usable_classes
 from specs.quota import excess_faults, excess_in_words
@@ -103,8 +111,11 @@ class Deployments:
 
         Newest first. Raises `Forbidden`.
         """
+        reach = user.everybody() if everybody else user.reach
+        if vo is not None and vo not in reach.vos:
+            raise Forbidden(f"{vo[:60]!a} is not one of your VOs: {', '.join(sorted(reach.vos))}")
         return self.store.page(
-            user.everybody() if everybody else user.reach,
+            reach,
             vo=vo,
             phase=phase,
             labels=labels or {},

@@ -18,6 +18,7 @@ from specs.faults import (
     Fault,
     Forbidden,
     InvalidSpec,
+    NotAMember,
     NotFound,
     QuotaExceeded,
     SpecError,
@@ -101,6 +102,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         "InvalidSpec",
         "The spec breaks a rule",
         "Change what each cause points at; all are listed.",
+    ),
+    NotAMember: Kind(
+        403,
+        "NotMember",
+        "You are no member of this VO",
+        "Name one of yours (GET /v1/whoami), or ask that VO's manager to let you in.",
     ),
     QuotaExceeded: Kind(
         422,

@@ -51,12 +51,13 @@ LINE: Final = (
     .where(deployments.c.queued_at.is_not(None))
     .order_by(deployments.c.queue_rank.desc(), deployments.c.queued_at)
 )
-# Whoever waits elsewhere shares no room with these.
+# Whoever waits elsewhere shares no room with these. What is compared is no bare column, so that the
+# index of those who wait is taken: by VO or owner SQLite would read all that they have.
 LINE_WITH: Final = LINE.where(
-    (deployments.c.vo == bindparam("vo"))
+    (func.coalesce(deployments.c.vo, "") == bindparam("vo"))
     | (
-        (deployments.c.owner_iss == bindparam("iss"))
-        & (deployments.c.owner_sub == bindparam("sub"))
+        (func.coalesce(deployments.c.owner_iss, "") == bindparam("iss"))
+        & (func.coalesce(deployments.c.owner_sub, "") == bindparam("sub"))
     )
 )
 NEWEST_IN_LINE: Final = select(func.max(deployments.c.queued_at)).where(
@@ -92,7 +93,7 @@ def admit(write: Write, record: Deployment, quotas: Quotas) -> Deployment:
     line = _with_place(write.connection, record, claimant, place)
     used = fetch_used(write.connection, {s for one in line for s in one.scopes})
     if claimant in admitted(line, used, quotas):
-        count(write, claimant, difference(claimant.claims, before.counted))
+        count(write, claimant, difference(claimant.claims, before.counted), used)
         return replace(record, reservation=Reservation(claimant.claims))
     if quotas.over == "refuse":
         raise QuotaExceeded(_refusal(excess_of(claimant, used, quotas)))
@@ -133,11 +134,16 @@ def forget(write: Write, record: Deployment, quotas: Quotas) -> None:
     let_in(write, quotas, beside=record)
 
 
-def count(write: Write, claimant: Claimant, change: Amounts) -> None:
-    """Add `change` to what is used of the claimant's scopes."""
+def count(
+    write: Write,
+    claimant: Claimant,
+    change: Amounts,
+    used: Mapping[Scope, Amounts] | None = None,
+) -> None:
+    """Add `change` to what is used of the claimant's scopes; `used` is that, where it was read."""
     if not change:
         return
-    used = fetch_used(write.connection, claimant.scopes)
+    used = fetch_used(write.connection, claimant.scopes) if used is None else used
     for scope in claimant.scopes:
         left = total((used[scope], change))
         if left:

@@ -2,7 +2,8 @@
 
 SpecError
  ├ InvalidSpec       every fault at once, each with a pointer        422
- │  └ QuotaExceeded  more than the quota leaves                      422
+ │  ├ QuotaExceeded  more than the quota leaves                      422
+ │  └ NotAMember     for a VO that is not the caller's               403
  ├ NotFound          absent, or somebody else's: never told apart    404
  ├ Forbidden         known user, not allowed                         403
  ├ AlreadyExists     the name is taken by another spec               409
@@ -47,6 +48,10 @@ class InvalidSpec(SpecError):
 class QuotaExceeded(InvalidSpec):
     """The quota has no room for the wish; nothing was stored. Ask for less, or suspend or delete
     something first."""
+
+
+class NotAMember(InvalidSpec):
+    """The spec is for a VO that the caller is no member of, and nothing else is wrong with it."""
 
 
 class NotFound(SpecError):

@@ -221,7 +221,10 @@ def _sentence(one: Excess) -> str:
 
 
 def _room(one: Excess) -> str:
-    return f"at most {max(0, one.limit - one.used)}{UNITS.get(one.item, '')} more"
+    unit = UNITS.get(one.item, "")
+    if one.hopeless:
+        return f"at most {one.limit}{unit}"
+    return f"at most {max(0, one.limit - one.used)}{unit} more"
 
 
 def _item(item: str) -> str:

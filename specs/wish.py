@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from specs.faults import Fault
+from specs.faults import Fault, NotAMember
 from specs.images import split_reference
 from specs.metadata import metadata_faults
 from specs.model import (
@@ -41,6 +41,8 @@ SPEC_KEYS: Final = (
 )
 UPDATE_KEYS: Final = ("policy", "rollbackOnFailure")
 POLICIES: Final = ("safe", "queue")
+NOT_A_MEMBER: Final = "NotAMember"
+
 MAX_RESTART: Final = 1_000_000
 
 INSTANT: Final = re.compile(
@@ -86,7 +88,7 @@ def wish_of_manifest(
     the caller may ask for it. `kept` is the record that the manifest replaces: what a secret said
     to be kept is kept from, whose VO stands where none is named, and whose values may stay.
 
-    Raises `InvalidSpec` with every fault; show them all.
+    Raises `InvalidSpec` with every fault, to be shown all; `NotAMember` where only the VO is wrong.
     """
     faults = list(_manifest_faults(body))
     metadata, spec = mapping_at(body, "metadata"), mapping_at(body, "spec")
@@ -97,7 +99,7 @@ def wish_of_manifest(
     values = read_values(spec, conf, "/spec", module=spec.get("module"))
     faults += value_faults(spec, values, conf, kept=kept)
     faults += _priority_faults(spec.get("priorityClass"), classes, vo=vo, kept=kept)
-    refuse([*faults, *vo_faults])
+    _refuse(faults, vo_faults)
     return Wish(
         vo=vo,
         name=metadata["name"],
@@ -113,7 +115,7 @@ def wish_of_conf(conf_body: object, conf: UserConf, *, vos: Sequence[str], name:
 
     Where no VO is given it is the form's, or the first of the caller's `vos`, as the form says.
 
-    Raises `InvalidSpec` with every fault; show them all.
+    Raises `InvalidSpec` with every fault, to be shown all; `NotAMember` where only the VO is wrong.
     """
     faults = list(mapping_faults(conf_body, tuple(GROUPS), ""))
     body = conf_body if isinstance(conf_body, Mapping) else {}
@@ -122,7 +124,7 @@ def wish_of_conf(conf_body: object, conf: UserConf, *, vos: Sequence[str], name:
     conf = conf.in_vo(vo)
     values = read_values(body, conf, "", module=None)
     faults += value_faults(body, values, conf, kept=None)
-    refuse([*faults, *vo_faults])
+    _refuse(faults, vo_faults)
     return Wish(vo=vo, name=name, spec=_spec(values, {}, vo=vo), secrets=values.secrets())
 
 
@@ -300,7 +302,7 @@ def _choose_vo(
     foreign = [given for given in chosen if given.value not in vos]
     if foreign:
         return "", [
-            Fault(given.at, "NotAMember", _not_a_member(given.value, vos), allowed)
+            Fault(given.at, _foreign_code(given.value), _not_a_member(given.value, vos), allowed)
             for given in foreign
         ]
     if len({given.value for given in chosen}) > 1:
@@ -310,7 +312,18 @@ def _choose_vo(
     for vo in (*(given.value for given in chosen), *fallback):
         if vo in vos:
             return vo, []
-    return "", [Fault(at, "Required", f"must say {allowed}", allowed)]
+    code = "Required" if vos else NOT_A_MEMBER
+    return "", [Fault(at, code, f"must say {allowed}", allowed)]
+
+
+def _foreign_code(value: object) -> str:
+    return NOT_A_MEMBER if isinstance(value, str) else "WrongType"
+
+
+def _refuse(faults: Sequence[Fault], vo_faults: Sequence[Fault]) -> None:
+    if vo_faults and not faults and all(fault.code == NOT_A_MEMBER for fault in vo_faults):
+        raise NotAMember(vo_faults)
+    refuse([*faults, *vo_faults])
 
 
 def _membership(vos: Sequence[str]) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 
+from specs.admission import LINE_WITH
 from specs.faults import QuotaExceeded, SpecError
 from specs.model import JOB_FINALIZER, Deployment, Owner
 from specs.quota import Quotas, UserScope, VoScope, total
@@ -301,3 +303,18 @@ def in_scope(record: Deployment, scope: UserScope | VoScope) -> bool:
     if isinstance(scope, UserScope):
         return record.owner == scope.owner
     return record.vo == scope.vo
+
+
+def test_a_write_looks_only_at_those_who_wait(tmp_path) -> None:
+    """However many deployments a VO has: SQLite, which keeps no figures, takes the right index."""
+    url = f"sqlite:///{tmp_path}/specs.db"
+    store = SpecStore(url)
+    store.migrate()
+    engine = create_engine(url)
+    given = {"vo": VO, "iss": ALICE.iss, "sub": ALICE.sub}
+    query = LINE_WITH.params(given).compile(engine, compile_kwargs={"literal_binds": True})
+    with engine.connect() as connection:
+        steps = connection.execute(text(f"EXPLAIN QUERY PLAN {query}".replace(":", r"\:"))).all()
+    engine.dispose()
+    store.close()
+    assert any("USING INDEX deployments_queued" in step.detail for step in steps), steps

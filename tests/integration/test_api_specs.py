@@ -364,7 +364,7 @@ def test_a_list_is_chosen_by_label_phase_and_vo(server, manifest):
     assert names(me.get("/v1/specs?phase=Running")) == {"train-c"}
     assert names(me.get("/v1/specs?phase=Accepted&vo=vo.ai4eosc.eu")) == {"train-a"}
     assert names(me.get("/v1/specs?vo=vo.imagine-ai.eu")) == {"train-b"}
-    assert names(me.get("/v1/specs?vo=vo.unknown")) == set()
+    assert me.get("/v1/specs?vo=vo.unknown").status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -426,8 +426,11 @@ def test_one_name_in_two_vos_needs_the_vo(server, manifest):
 
 def test_a_vo_that_is_not_yours_is_refused(me, manifest):
     answer = me.post("/v1/specs", json=manifest(metadata={"vo": "vo.imagine-ai.eu"}))
-    assert answer.status_code == 422
-    assert "/metadata/vo" in causes(answer)
+    assert answer.status_code == 403
+    assert causes(answer) == {"/metadata/vo": "NotAMember"}
+    both = me.post("/v1/specs", json=manifest(metadata={"vo": "x"}, hardware={"ram": -1}))
+    assert both.status_code == 422
+    assert causes(both) == {"/metadata/vo": "NotAMember", "/spec/hardware/ram": "OutOfRange"}
 
 
 def test_a_dry_run_says_what_would_be_and_does_nothing(me, told, manifest):

@@ -367,10 +367,10 @@ def test_the_vo_is_the_one_named_or_the_only_one(vos, named, field, vo):
     ("vos", "named", "field", "expected"),
     [
         (TWO_VOS, None, None, {"/metadata/vo": "Required"}),
-        ((), None, None, {"/metadata/vo": "Required"}),
+        ((), None, None, {"/metadata/vo": "NotAMember"}),
         (VOS, "vo.imagine-ai.eu", None, {"/metadata/vo": "NotAMember"}),
-        (VOS, 3, None, {"/metadata/vo": "NotAMember"}),
-        (VOS, {}, None, {"/metadata/vo": "NotAMember"}),
+        (VOS, 3, None, {"/metadata/vo": "WrongType"}),
+        (VOS, {}, None, {"/metadata/vo": "WrongType"}),
         (VOS, None, "vo.x", {"/spec/general/virtual_organization": "NotAMember"}),
         (
             TWO_VOS,
@@ -396,7 +396,7 @@ def test_the_seeds_body_takes_the_first_vo_as_its_form_offers_it():
 
 
 def test_a_seed_body_without_any_vo_is_refused():
-    assert faults(seed_wish, {}, vos=()) == {"/general/virtual_organization": "Required"}
+    assert faults(seed_wish, {}, vos=()) == {"/general/virtual_organization": "NotAMember"}
 
 
 def test_a_replaced_record_keeps_its_vo_where_none_is_named():
