@@ -127,11 +127,7 @@ class Reconciler:
             namespace=self.site.namespaces.get(deployment.vo, ""),
             now=self.now(),
         )
-        counted = deployment.reservation.counted
-        if counted != asks_of(deployment, self.now()) and runs_no_more_than_wished(
-            deployment, look
-        ):
-            self.store.release(deployment.uid, generation=deployment.generation)
+        self._release(deployment, look)
         self.store.put_status(
             deployment.uid,
             status,
@@ -142,6 +138,12 @@ class Reconciler:
         )
         if look.error is not None or (look.plan is not None and look.plan.actions):
             log.info("looked", extra=_told(deployment, look))
+
+    def _release(self, deployment: Deployment, look: Look) -> None:
+        now, counted = self.now(), deployment.reservation.counted
+        settled = counted == asks_of(deployment, now) and not deployment.over_quota
+        if not settled and runs_no_more_than_wished(deployment, look, now):
+            self.store.release(deployment.uid, generation=deployment.generation, at=now)
 
     def _note_waiting(self, uid: str, plan: Plan | None) -> None:
         if plan is not None and plan.hold is not None and plan.hold.reason == "WouldNotPlace":

@@ -90,6 +90,7 @@ class Mirror:
         self._trouble = "the first list of Nomad's jobs has not arrived yet"
         self._kind: type[ClusterError] = ClusterUnavailable
         self._job_index = 0
+        self._heard_index = 0
         self._listed: dict[type, int] = {}
 
     def replace(self, snapshot: Snapshot, *, known_index: int) -> None:
@@ -124,6 +125,7 @@ class Mirror:
             }
             newest = [snapshot.jobs.index, *(entry.written_index for entry in written.values())]
             self._job_index = max(newest)
+            self._heard_index = snapshot.allocations.index
             self._connected = True
 
     def compare(self, jobs: Listing[Job], *, known_index: int) -> frozenset[JobRef]:
@@ -148,6 +150,7 @@ class Mirror:
         """Take one message of the stream; return the jobs that are not as they were."""
         with self._lock:
             # Jobs first: whose allocations and evaluations are ours follows from them.
+            self._heard_index = max(self._heard_index, changes.index)
             ordered = sorted(changes.changes, key=lambda change: not isinstance(change, Job))
             if ordered and isinstance(ordered[0], Job):
                 self._job_index = max(self._job_index, changes.index)
@@ -232,6 +235,7 @@ class Mirror:
                 ),
                 devices_index=self._devices_index,
                 index=self._index(entry),
+                heard_index=self._heard_index,
             )
 
     def indexes(self) -> dict[JobRef, tuple[Job, int]]:

@@ -84,17 +84,31 @@ def doing_of(deployment: Deployment, look: Look, now: datetime) -> Doing:
     return _running(deployment, look.applied, look.plan, look.observed, failed=failed)
 
 
-def runs_no_more_than_wished(deployment: Deployment, look: Look) -> bool:
-    """Whether nothing can run any more that an earlier wish asked for."""
+def runs_no_more_than_wished(deployment: Deployment, look: Look, now: datetime) -> bool:
+    """Whether nothing can run any more that an earlier wish, or a lease that is over, asked for."""
     seen = look.observed is not None and look.plan is not None and look.error is None
     if not seen or look.plan is None or look.observed is None or look.plan.hold is not None:
         return False
-    if deployment.being_deleted or deployment.over_quota:
+    if deployment.being_deleted:
         return False
     job = look.observed.job
+    if deployment.spec.suspend or has_ended(deployment, now):
+        return _rests(look.observed)
     if job is None or job.stopped:
         return not look.plan.actions and not _lives(look.observed)
-    return look.applied is not None and look.applied.generation == deployment.generation
+    # As it is on record: what a crash leaves behind as last written may be set right later.
+    return deployment.applied is not None and deployment.applied.generation == deployment.generation
+
+
+def _rests(observed: Observed) -> bool:
+    # The job was read for this look (`plan.wants_owner_check`). Nomad calls it dead once the
+    # scheduler has seen the stop; what it started before is known when its answer is.
+    job, evaluation = observed.job, observed.evaluation
+    if job is None:
+        return True
+    heard_index = observed.heard_index if evaluation is None else evaluation.modify_index
+    heard = heard_index >= job.job_modify_index
+    return job.stopped and job.status == "dead" and heard and not _lives(observed)
 
 
 def _same_generation(deployment: Deployment) -> bool:

@@ -69,14 +69,18 @@ def wants_verdict(deployment: Deployment, wanted: Wanted, job: Job | None) -> bo
 def wants_owner_check(
     deployment: Deployment, wanted: Wanted, observed: Observed, now: datetime
 ) -> bool:
-    """Whether the next step would stop or purge the job: Nomad lets nobody name an index for that,
-    so whose job it is must be read first. The lists leave other people's out, ours looks gone then.
+    """Whether the next step would stop or purge the job, or give away what is counted for it.
+
+    Nomad lets nobody name an index for a stop, so whose job it is must be read first. The lists
+    leave other people's out, ours looks gone then. And that nothing runs is taken from Nomad's own
+    word, not from events, which may be late.
     """
     job = observed.job
     if deployment.being_deleted or _changes_type(deployment, wanted):
         return job is None or not (job.stopped and _live(observed.allocations))
-    rests = deployment.spec.suspend or has_ended(deployment, now)
-    return rests and job is not None and not job.stopped
+    if not (deployment.spec.suspend or has_ended(deployment, now)):
+        return False
+    return not _made_room(deployment) or (job is not None and not job.stopped)
 
 
 def make_plan(
@@ -138,6 +142,10 @@ def _ours(deployment: Deployment, job: Job) -> bool:
     return job.managed and job.meta.get("ai4papi_uid") == deployment.uid
 
 
+def _made_room(deployment: Deployment) -> bool:
+    return not deployment.reservation.counted and not deployment.over_quota
+
+
 def _rejected(deployment: Deployment) -> bool:
     stalled = deployment.status.condition("Stalled")
     return (
@@ -183,7 +191,8 @@ def _plan_deletion(ref: JobRef, observed: Observed) -> Plan:
 
 def _plan_stop(deployment: Deployment, ref: JobRef, observed: Observed) -> Plan:
     if observed.job is None or observed.job.stopped:
-        return Plan("stopped, as it should be")
+        look_again_s = None if _made_room(deployment) else ENDING_S
+        return Plan("stopped, as it should be", look_again_s=look_again_s)
     # With the index of the stop on record, a job that we stopped is no drift when it is wanted
     # again, and needs no look while it is not.
     return Plan("stop the job", (StopJob(ref),), applied=deployment.applied)

@@ -116,11 +116,15 @@ def let_in(write: Write, quotas: Quotas, *, beside: Deployment | None = None) ->
     return len(chosen)
 
 
-def release(write: Write, record: Deployment, quotas: Quotas) -> None:
-    """Count no more of `record` than its wish asks for: nothing of an earlier one can run now."""
-    asks = asks_of(record, write.now())
+def release(write: Write, record: Deployment, quotas: Quotas, *, at: datetime) -> None:
+    """Count no more of `record` than its wish asked for at that instant: nothing else runs now.
+
+    One that waits goes on waiting, unless it asks for nothing any more.
+    """
+    asks = asks_of(record, at)
     less = difference(asks, record.reservation.counted)
-    if record.over_quota or not less:
+    stays = asks if record.over_quota else not less
+    if stays:
         return
     count(write, _claimant_of(record), less)
     changed = replace(record, reservation=Reservation(asks), resource_version=write.version)

@@ -414,16 +414,17 @@ class SpecStore(Readable):
             if written or overtaken:
                 return True
 
-    def release(self, uid: str, *, generation: int) -> None:
+    def release(self, uid: str, *, generation: int, at: datetime | None = None) -> None:
         """Count no more of a record than `generation` asks for, and let in whom that makes room.
 
-        For the reconciler, once nothing of an earlier generation can run. Nothing is done where the
-        record is at another generation.
+        For the reconciler, once it saw at that instant (None: now) that nothing else can run. A
+        wish whose time was up by then leaves the line. Nothing is done where the record is at
+        another generation.
         """
         with self._write() as write:
             record = write.record(uid)
             if record is not None and record.generation == generation:
-                release(write, record, self._quotas)
+                release(write, record, self._quotas, at=at or self._now())
 
     def let_in(self) -> int:
         """Let in who waits for the quota and has room now; return how many.

@@ -146,6 +146,14 @@ def wait_until(
     return time.monotonic() - began
 
 
+def unmount(home: Path) -> None:
+    """Take down what an agent mounted for its tasks: it leaves the last of them behind."""
+    mounts = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+    for mount in mounts:
+        if mount.startswith(f"{home}/"):
+            subprocess.run(["umount", mount], check=True)
+
+
 class DevAgent:
     """A `nomad agent -dev` of our own; start it with `with`, or `start` and `stop` by hand."""
 

@@ -1,7 +1,6 @@
 """The doors that the cluster contract is run through, and the databases that the store is."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
@@ -23,7 +22,7 @@ from tests.builders import SEAL
 from tests.contract.doors import DEVICE, Case, Door
 from tests.contract.stores import Clock
 from tests.postgres import find_postgres, private_postgres
-from tests.real import NAMESPACES, DevAgent, find_nomad
+from tests.real import NAMESPACES, DevAgent, find_nomad, unmount
 
 DEVICE_PLUGIN = "nomad-device-example"
 """Nomad's own example of a device plugin: the files of a folder are devices `nomad/file/mock`."""
@@ -116,15 +115,7 @@ def nomad_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
                 address=agent.address,
             )
     finally:
-        _unmount(home)
-
-
-def _unmount(home: Path) -> None:
-    """Take down what the agent mounted for its tasks: it leaves the last of them behind."""
-    mounts = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
-    for mount in mounts:
-        if mount.startswith(f"{home}/"):
-            subprocess.run(["umount", mount], check=True)
+        unmount(home)
 
 
 def _device_plugin(nomad: str) -> Path | None:

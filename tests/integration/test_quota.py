@@ -85,6 +85,35 @@ def test_a_suspension_makes_room_only_when_nothing_runs_any_more(full):
     assert jobs_of(whole)[first].stopped
 
 
+def test_what_was_started_and_not_heard_of_is_counted_on(limited):
+    first = limited.put("a", a_spec(cpu_num=4))
+    limited.reconciler.reconcile(first)
+    limited.put("a", a_spec(cpu_num=4, suspend=True))
+    for _ in range(3):
+        limited.reconciler.reconcile(first)
+    assert limited.live(first)
+    assert limited.store.used([UserScope(ALICE)])[UserScope(ALICE)]["cpu_num"] == 4
+    limited.pass_time(60)
+    assert limited.store.used([UserScope(ALICE)])[UserScope(ALICE)] == {}
+
+
+def test_a_crash_before_the_status_brings_nothing_back_that_is_not_counted(full):
+    whole, first, second = full
+    whole.store.request_deletion(second, actor="Bob", source={"type": "http"})
+    whole.pass_time(30)
+    whole.put("b", a_spec(cpu_num=1), owner=BOB)
+    whole.put("a", a_spec(cpu_num=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whole.store, "put_status", lambda *_, **__: False)
+        whole.settle()
+    whole.put("a", a_spec(cpu_num=6))
+    whole.restart()
+    whole.pass_time(20)
+    assert whole.record(first).over_quota
+    runs = whole.job(first)["TaskGroups"][0]["Tasks"][0]["Resources"]["CPU"] // 100
+    assert runs <= whole.record(first).reservation.counted["cpu_num"]
+
+
 def test_the_end_of_a_lease_makes_room(limited):
     first = limited.put("a", a_spec(cpu_num=4, ttl="1m"))
     second = limited.put("b", a_spec(cpu_num=3), owner=BOB)
@@ -93,6 +122,32 @@ def test_the_end_of_a_lease_makes_room(limited):
     limited.pass_time(60)
     assert limited.status(first).reason == "Expired"
     assert limited.status(second).phase is Phase.RUNNING
+
+
+def test_what_a_lease_ends_counts_until_nothing_runs_any_more(limited):
+    first = limited.put("a", a_spec(cpu_num=4, ttl="1m"))
+    second = limited.put("b", a_spec(cpu_num=3), owner=BOB)
+    limited.pass_time(20)
+    limited.pretend.move(41)
+    limited.queue.add(first)
+    limited.settle()
+    assert limited.live(first)
+    assert limited.status(first).reason == "Stopping"
+    assert limited.record(second).over_quota
+    limited.pass_time(60)
+    assert limited.status(second).phase is Phase.RUNNING
+
+
+def test_who_waits_when_their_time_is_up_makes_way(limited):
+    limited.put("a", a_spec(cpu_num=4))
+    large = limited.put("b", a_spec(cpu_num=3, ttl="1m"), owner=BOB)
+    small = limited.put("c", a_spec(cpu_num=2), owner=BOB)
+    limited.pass_time(30)
+    assert limited.record(small).over_quota
+    limited.pass_time(60)
+    assert limited.status(large).reason == "Expired"
+    assert not limited.record(large).over_quota
+    assert limited.status(small).phase is Phase.RUNNING
 
 
 def test_a_change_beyond_the_quota_is_held_and_what_runs_goes_on(full):

@@ -21,7 +21,7 @@ from reconciler.errors import ClusterForbidden, ClusterUnavailable
 from reconciler.jobs import Allocation, Job, JobRef, Node
 from reconciler.settings import NomadSettings
 from tests.contract.doors import a_job, ref_of, watching
-from tests.real import NAMESPACES, GuardedAgent, find_nomad
+from tests.real import NAMESPACES, GuardedAgent, find_nomad, unmount
 
 pytestmark = pytest.mark.nomad
 
@@ -35,13 +35,15 @@ FOREIGN = "foreign"
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedAgent]:
     if find_nomad() is None:
         pytest.skip("no `nomad` program on PATH or in NOMAD_BIN")
-    with GuardedAgent(tmp_path_factory.mktemp("guarded")) as started:
+    home = tmp_path_factory.mktemp("guarded")
+    with GuardedAgent(home) as started:
         started.call("POST", "/v1/namespace", {"Name": FOREIGN})
         started.call("POST", "/v1/jobs", {"Job": a_job(job_id="theirs", namespace=FOREIGN)})
         items = {"Items": {"password": "theirs"}}
         for place in (FOREIGN, NAMESPACES[0]):
             started.call("PUT", f"/v1/var/others/secret?namespace={place}", items)
         yield started
+    unmount(home)
 
 
 @pytest.fixture(scope="module")
