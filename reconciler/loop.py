@@ -6,7 +6,7 @@ get -> observe -> make_plan (pure) -> apply -> status_of (pure) -> put_status
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.apply import Hands, apply
@@ -15,7 +15,7 @@ from reconciler.diff import with_live_counts
 from reconciler.endpoints import Endpoints
 from reconciler.errors import ClusterError, ClusterForbidden, JobConflict, JobRejected
 from reconciler.jobs import Json, Verdict
-from reconciler.lease import wakes_at
+from reconciler.lease import has_ended, wakes_at
 from reconciler.phase import Look, current_allocation, runs_no_more_than_wished
 from reconciler.plan import make_plan, wants_live_job, wants_owner_check, wants_verdict
 from reconciler.queue import QueueShutDown, WorkQueue
@@ -127,23 +127,35 @@ class Reconciler:
             namespace=self.site.namespaces.get(deployment.vo, ""),
             now=self.now(),
         )
-        self._release(deployment, look)
+        released = self._release(deployment, look)
         self.store.put_status(
             deployment.uid,
             status,
             applied=look.applied,
             seen_index=look.observed.index if look.observed else NOTHING_SEEN,
             events=events_of(deployment, look, status),
-            wake_at=wakes_at(deployment, self.now()),
+            wake_at=self._wake_at(deployment, look, released=released),
         )
         if look.error is not None or (look.plan is not None and look.plan.actions):
             log.info("looked", extra=_told(deployment, look))
 
-    def _release(self, deployment: Deployment, look: Look) -> None:
+    def _release(self, deployment: Deployment, look: Look) -> bool:
         now, counted = self.now(), deployment.reservation.counted
         settled = counted == asks_of(deployment, now) and not deployment.over_quota
-        if not settled and runs_no_more_than_wished(deployment, look, now):
-            self.store.release(deployment.uid, generation=deployment.generation, at=now)
+        if settled or not runs_no_more_than_wished(deployment, look, now):
+            return False
+        self.store.release(deployment.uid, generation=deployment.generation, at=now)
+        return True
+
+    def _wake_at(self, deployment: Deployment, look: Look, *, released: bool) -> datetime | None:
+        # What the next process must know, too: the lease, and that room is still to be made.
+        now = self.now()
+        wake_at = wakes_at(deployment, now)
+        plan, rests = look.plan, deployment.spec.suspend or has_ended(deployment, now)
+        if released or not rests or plan is None or plan.look_again_s is None:
+            return wake_at
+        again_at = now + timedelta(seconds=plan.look_again_s)
+        return min(again_at, wake_at or again_at)
 
     def _note_waiting(self, uid: str, plan: Plan | None) -> None:
         if plan is not None and plan.hold is not None and plan.hold.reason == "WouldNotPlace":

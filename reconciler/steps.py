@@ -32,7 +32,7 @@ class Observed:
     scheduler's answer to the wanted job, asked only when the wish changed. `index` is the newest
     Nomad index in it. `lost_nodes` are the ids of those nodes of its allocations that do not
     answer. `devices_index` is the newest index at which devices appeared in the cluster (0: never).
-    `heard_index` is how far Nomad's word of its allocations goes: what started later is not here.
+    `heard_index` is how far Nomad's word of its allocations goes: later starts are not in here.
     `quota` says why the wish stands in line for its quota, and where (empty: it does not).
     """
 

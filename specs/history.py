@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 from sqlalchemy import Connection, bindparam, select
 
-from specs.admission import admit
+from specs.admission import admit, let_in
 from specs.faults import InvalidSpec, NotFound, QuotaExceeded
 from specs.model import Deployment, DeploymentSpec, Event, Reach, Revision, TimelineEntry
 from specs.quota import Quotas
@@ -108,6 +108,8 @@ def roll_back(
             event = pin_lifted(record.pin.generation, author)
         changed = admit(write, changed, quotas)
         write.save_wish(changed, author, event)
+        if record.over_quota:
+            let_in(write, quotas, beside=record)
     return changed
 
 

@@ -12,12 +12,14 @@ from api.cli.choices import Format, Goal
 from api.cli.options import (
     TEN_MINUTES_S,
     Name,
+    Owner,
     Server,
     Timeout,
     TokenFile,
     Vo,
     Wait,
     Yes,
+    again,
     ask,
     checked_name,
     client_of,
@@ -51,6 +53,7 @@ def apply_verb(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing, say what would.")
     ] = False,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -61,7 +64,7 @@ def apply_verb(
         from api.cli.apply import apply_file, wait_for_all  # noqa: PLC0415
 
         until = time.monotonic() + timeout
-        client = client_of(server, token_file)
+        client = client_of(server, token_file, owner=owner)
         applied, failures = apply_file(client, file, dry_run=dry_run)
         if wait:
             failures += wait_for_all(client, applied, until=until)
@@ -78,20 +81,31 @@ def get_verb(
     *,
     output: Annotated[Format, typer.Option("-o", "--output", help="What to print.")] = Format.TABLE,
     vo: Vo = None,
+    owner: Owner = None,
+    all_owners: Annotated[
+        bool,
+        typer.Option("--all-owners", help="Everybody's, for operators and auditors of their VOs."),
+    ] = False,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
     """Show deployments, where they stand and why."""
+    if all_owners and (name is not None or owner is not None):
+        raise typer.BadParameter("--all-owners goes with neither a name nor --owner")
     with told():
+        from api.cli.client import EVERYBODY  # noqa: PLC0415
         from api.cli.show import shown  # noqa: PLC0415
 
-        client = client_of(server, token_file)
+        client = client_of(server, token_file, owner=EVERYBODY if all_owners else owner)
         alone = name is not None
         views = [client.get(name, vo=vo)] if name is not None else list(client.list(vo=vo))
         if views or output in {Format.JSON, Format.YAML}:
-            typer.echo(shown(views, output, alone=alone, now=datetime.now(UTC)))
-        else:
+            now = datetime.now(UTC)
+            typer.echo(shown(views, output, alone=alone, now=now, owners=all_owners))
+        elif client.owner is None:
             typer.echo("You have no deployments. Next: ai4papi apply -f FILE", err=True)
+        else:
+            typer.echo("There are no deployments.", err=True)
 
 
 @app.command("wait")
@@ -101,6 +115,7 @@ def wait_verb(
     goal: Annotated[Goal, typer.Option("--for", help="What to wait for.")],
     timeout: Timeout = TEN_MINUTES_S,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -108,7 +123,7 @@ def wait_verb(
     with told():
         from api.cli.waiting import wait_for  # noqa: PLC0415
 
-        wait_for(client_of(server, token_file), name, goal, timeout_s=timeout, vo=vo)
+        wait_for(client_of(server, token_file, owner=owner), name, goal, timeout_s=timeout, vo=vo)
 
 
 @app.command("delete")
@@ -119,6 +134,7 @@ def delete_verb(
     timeout: Timeout = TEN_MINUTES_S,
     yes: Yes = False,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -126,11 +142,11 @@ def delete_verb(
     with told():
         from api.cli.waiting import wait_for  # noqa: PLC0415
 
-        client = client_of(server, token_file)
+        client = client_of(server, token_file, owner=owner)
         if not yes:
             ask(
                 f"Delete deployment {name} and stop its work?",
-                next_command=f"ai4papi delete {name} -y",
+                next_command=again(f"ai4papi delete {name} -y", owner=owner),
             )
         metadata = client.delete(name, vo=vo)["metadata"]
         typer.echo(f"deployment {name} is being deleted")

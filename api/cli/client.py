@@ -19,6 +19,9 @@ from api.cli.failures import Code, CommandFailed, NoAnswer, refused
 TIMEOUT_S: Final = 30.0
 """How long the server may stay silent, beyond what it was asked to wait."""
 
+EVERYBODY: Final = "*"
+"""The owner of a list that holds everybody's deployments."""
+
 OURS: Final = "Start a server, or name one with --server or AI4PAPI_SERVER."
 
 
@@ -32,27 +35,32 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Asks one server with one token; holds no connection."""
+    """Asks one server with one token; holds no connection.
+
+    `owner` says whose deployments are meant, by `sub` or `iss#sub`; None: the caller's own. For a
+    list, `EVERYBODY`.
+    """
 
     access: Access
     timeout_s: float = TIMEOUT_S
+    owner: str | None = None
 
     def get(self, name: str, *, vo: str | None = None) -> Any:
         """Return the deployment `name`."""
-        return self.ask("GET", _path(name), query={"vo": vo}).body
+        return self._ask("GET", _path(name), query={"vo": vo}).body
 
     def list(self, *, vo: str | None = None) -> Iterator[Any]:
-        """Yield all of the caller's deployments, newest first, page by page."""
+        """Yield all of the owner's deployments, newest first, page by page."""
         continue_: str | None = None
         while continue_ != "":
-            page = self.ask("GET", "/v1/specs", query={"vo": vo, "continue": continue_}).body
+            page = self._ask("GET", "/v1/specs", query={"vo": vo, "continue": continue_}).body
             yield from page["items"]
             continue_ = page["metadata"]["continue"]
 
     def put(self, name: str, manifest: object, *, dry_run: bool = False) -> Any:
         """Create or replace the deployment `name`; return what is stored, or would be."""
         query = {"dryRun": "true" if dry_run else None}
-        return self.ask("PUT", _path(name), query=query, body=manifest).body
+        return self._ask("PUT", _path(name), query=query, body=manifest).body
 
     def try_nameless(self, manifest: object) -> Any:
         """Have a manifest that names no deployment judged; nothing is stored."""
@@ -60,18 +68,18 @@ class Client:
 
     def delete(self, name: str, *, vo: str | None = None) -> Any:
         """Ask for the end of the deployment `name`; return its record."""
-        return self.ask("DELETE", _path(name), query={"vo": vo}).body
+        return self._ask("DELETE", _path(name), query={"vo": vo}).body
 
     def patch(self, name: str, patch: object, *, vo: str | None = None) -> Any:
         """Change parts of the deployment `name` (RFC 7396); return its record."""
-        return self.ask("PATCH", _path(name), query={"vo": vo}, body=patch).body
+        return self._ask("PATCH", _path(name), query={"vo": vo}, body=patch).body
 
     def events(self, name: str | None, *, vo: str | None = None) -> Iterator[Any]:
         """Yield what happened to one deployment, None: to all, oldest first, page by page."""
         path = "/v1/events" if name is None else _path(name) + "/events"
         after: str | None = None
         while after != "":
-            page = self.ask("GET", path, query={"vo": vo, "after": after}).body
+            page = self._ask("GET", path, query={"vo": vo, "after": after}).body
             yield from page["items"]
             after = page["metadata"]["continue"]
 
@@ -83,15 +91,15 @@ class Client:
     def rollback(self, name: str, generation: int, *, vo: str | None = None) -> Any:
         """Run an older generation of the deployment `name`; return its record."""
         path, body = _path(name) + "/rollback", {"generation": generation}
-        return self.ask("POST", path, query={"vo": vo}, body=body).body
+        return self._ask("POST", path, query={"vo": vo}, body=body).body
 
     def undelete(self, name: str, *, vo: str | None = None) -> Any:
         """Take the deletion of `name` back; return its record."""
-        return self.ask("POST", _path(name) + "/undelete", query={"vo": vo}).body
+        return self._ask("POST", _path(name) + "/undelete", query={"vo": vo}).body
 
     def trash(self) -> Sequence[Any]:
-        """Return the caller's deleted deployments, the latest first."""
-        deleted: Sequence[Any] = self.ask("GET", "/v1/trash", query={}).body["items"]
+        """Return the owner's deleted deployments, the latest first."""
+        deleted: Sequence[Any] = self._ask("GET", "/v1/trash", query={}).body["items"]
         return deleted
 
     def plan(self, name: str, *, vo: str | None = None) -> Any:
@@ -111,7 +119,7 @@ class Client:
         return self.ask("GET", "/v1/quota", query={}).body
 
     def _about(self, name: str, part: str, *, vo: str | None) -> Any:
-        return self.ask("GET", f"{_path(name)}/{part}", query={"vo": vo}).body
+        return self._ask("GET", f"{_path(name)}/{part}", query={"vo": vo}).body
 
     def status(
         self, name: str, *, vo: str | None, goal: str, etag: str | None, wait_s: int
@@ -119,7 +127,12 @@ class Client:
         """Return the small status, waiting up to `wait_s` for one newer than `etag`."""
         query = {"vo": vo, "wait": f"{wait_s}s", "for": goal}
         path = _path(name) + "/status"
-        return self.ask("GET", path, query=query, etag=etag, patience_s=wait_s)
+        return self._ask("GET", path, query=query, etag=etag, patience_s=wait_s)
+
+    def _ask(
+        self, method: str, path: str, *, query: Mapping[str, str | None], **more: Any
+    ) -> Answer:
+        return self.ask(method, path, query={**query, "owner": self.owner}, **more)
 
     def ask(
         self,

@@ -14,12 +14,14 @@ from api.cli.failures import Code, CommandFailed
 from api.cli.options import (
     TEN_MINUTES_S,
     Name,
+    Owner,
     Server,
     Timeout,
     TokenFile,
     Vo,
     Wait,
     Yes,
+    again,
     ask,
     checked_name,
     client_of,
@@ -40,6 +42,7 @@ def history_verb(
     *,
     output: Output = ListFormat.TABLE,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -47,7 +50,7 @@ def history_verb(
     with told():
         from api.cli.listing import HISTORY, listed  # noqa: PLC0415
 
-        revisions = client_of(server, token_file).history(name, vo=vo)
+        revisions = client_of(server, token_file, owner=owner).history(name, vo=vo)
         typer.echo(listed(revisions, HISTORY, output, name="generation", now=datetime.now(UTC)))
 
 
@@ -60,6 +63,7 @@ def events_verb(
     *,
     output: Output = ListFormat.TABLE,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -69,7 +73,7 @@ def events_verb(
 
         if name is None and vo is not None:
             raise CommandFailed(Code.USAGE, "--vo goes with a name")
-        events = list(client_of(server, token_file).events(name, vo=vo))
+        events = list(client_of(server, token_file, owner=owner).events(name, vo=vo))
         if events or output in {ListFormat.JSON, ListFormat.YAML}:
             typer.echo(listed(events, EVENTS, output, name="number", now=datetime.now(UTC)))
         else:
@@ -82,6 +86,7 @@ def plan_verb(
     *,
     output: Output = ListFormat.TABLE,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -89,7 +94,9 @@ def plan_verb(
     with told():
         from api.cli.listing import planned  # noqa: PLC0415
 
-        typer.echo(planned(name, client_of(server, token_file).plan(name, vo=vo), output))
+        typer.echo(
+            planned(name, client_of(server, token_file, owner=owner).plan(name, vo=vo), output)
+        )
 
 
 @verbs.command("rollback")
@@ -109,17 +116,18 @@ def rollback_verb(
     wait: Wait = False,
     timeout: Timeout = TEN_MINUTES_S,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
     """Run an older generation, until the spec is changed."""
     with told():
-        client = client_of(server, token_file)
+        client = client_of(server, token_file, owner=owner)
         generation = _before(client, name, vo) if to is None else to
         if not yes:
             ask(
                 f"Run generation {generation} of deployment {name} in place of its spec?",
-                next_command=f"ai4papi rollback {name} --to {generation} -y",
+                next_command=again(f"ai4papi rollback {name} --to {generation} -y", owner=owner),
             )
         view = client.rollback(name, generation, vo=vo)
         typer.echo(f"deployment {name} rolled back to generation {generation}")
@@ -135,14 +143,18 @@ def suspend_verb(
     wait: Wait = False,
     timeout: Timeout = TEN_MINUTES_S,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
     """Stop the work and free what it holds; spec and history stay."""
     with told():
-        client = client_of(server, token_file)
+        client = client_of(server, token_file, owner=owner)
         if not yes:
-            ask(f"Stop the work of deployment {name}?", next_command=f"ai4papi suspend {name} -y")
+            ask(
+                f"Stop the work of deployment {name}?",
+                next_command=again(f"ai4papi suspend {name} -y", owner=owner),
+            )
         view = client.patch(name, {"spec": {"suspend": True}}, vo=vo)
         typer.echo(f"deployment {name} suspended")
         if wait:
@@ -156,12 +168,13 @@ def resume_verb(
     wait: Wait = False,
     timeout: Timeout = TEN_MINUTES_S,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
     """Start the work of a suspended deployment again."""
     with told():
-        client = client_of(server, token_file)
+        client = client_of(server, token_file, owner=owner)
         view = client.patch(name, {"spec": {"suspend": False}}, vo=vo)
         typer.echo(f"deployment {name} resumed")
         if wait:
@@ -176,15 +189,17 @@ def restart_verb(
     wait: Wait = False,
     timeout: Timeout = TEN_MINUTES_S,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
     """Restart the running work once, where it is."""
     with told():
-        client = client_of(server, token_file)
+        client = client_of(server, token_file, owner=owner)
         if not yes:
             ask(
-                f"Restart the work of deployment {name}?", next_command=f"ai4papi restart {name} -y"
+                f"Restart the work of deployment {name}?",
+                next_command=again(f"ai4papi restart {name} -y", owner=owner),
             )
         counter = client.get(name, vo=vo)["spec"]["restart"] + 1
         view = client.patch(name, {"spec": {"restart": counter}}, vo=vo)
@@ -200,12 +215,13 @@ def undelete_verb(
     wait: Wait = False,
     timeout: Timeout = TEN_MINUTES_S,
     vo: Vo = None,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
     """Take a deletion back."""
     with told():
-        client = client_of(server, token_file)
+        client = client_of(server, token_file, owner=owner)
         view = client.undelete(name, vo=vo)
         typer.echo(f"deployment {name} undeleted")
         if wait:
@@ -216,6 +232,7 @@ def undelete_verb(
 def trash_verb(
     *,
     output: Output = ListFormat.TABLE,
+    owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -223,7 +240,7 @@ def trash_verb(
     with told():
         from api.cli.listing import TRASH, listed  # noqa: PLC0415
 
-        deleted = client_of(server, token_file).trash()
+        deleted = client_of(server, token_file, owner=owner).trash()
         if deleted or output in {ListFormat.JSON, ListFormat.YAML}:
             typer.echo(listed(deleted, TRASH, output, name="name", now=datetime.now(UTC)))
         else:
@@ -238,7 +255,7 @@ def _before(client: "Client", name: str, vo: str | None) -> int:
         raise CommandFailed(
             Code.NOT_FOUND,
             f"deployment {name} has no generation before that runs anything else",
-            next_command=f"ai4papi history {name}",
+            next_command=again(f"ai4papi history {name}", owner=client.owner),
         )
     return generation
 

@@ -1,6 +1,7 @@
 """What the verbs share: their options, the way to the server, and how a failure is told."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ def _seconds(text: str | float) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
+def _checked_owner(text: str | None) -> str | None:
+    if text is not None and (not text or text == "*"):
+        raise typer.BadParameter(f"{text!r} names nobody; `get --all-owners` shows everybody's")
+    return text
+
+
 Name = Annotated[str, typer.Argument(help="The deployment's name.", callback=checked_name)]
 Server = Annotated[
     str | None, typer.Option(metavar="URL", help="The server's address, or AI4PAPI_SERVER.")
@@ -38,6 +45,15 @@ TokenFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Holds the token, or AI4PAPI_TOKEN does.")
 ]
 Vo = Annotated[str | None, typer.Option(help="The VO, where the name is taken in several.")]
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SUB",
+        help="Somebody else's, for operators and auditors of the VO: their `sub` at your own"
+        " provider, or ISS#SUB.",
+        callback=_checked_owner,
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait, and show what happens.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing.")]
 Timeout = Annotated[
@@ -49,12 +65,17 @@ Timeout = Annotated[
 TEN_MINUTES_S: Final = 600.0
 
 
-def client_of(server: str | None, token_file: Path | None) -> "Client":
-    """Return the way to the server that the options or the environment name."""
+def client_of(server: str | None, token_file: Path | None, *, owner: str | None = None) -> "Client":
+    """Return the way to the server that the options or the environment name, to `owner`'s there."""
     from api.cli.access import find_access  # noqa: PLC0415
     from api.cli.client import Client  # noqa: PLC0415
 
-    return Client(find_access(server, token_file, environ=os.environ))
+    return Client(find_access(server, token_file, environ=os.environ), owner=owner)
+
+
+def again(command: str, *, owner: str | None) -> str:
+    """Return a command as it is to be typed for the same owner."""
+    return command if owner is None else f"{command} --owner {shlex.quote(owner)}"
 
 
 def ask(question: str, *, next_command: str) -> None:

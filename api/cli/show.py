@@ -13,8 +13,14 @@ View: TypeAlias = Mapping[str, Any]
 """A deployment, or an item of another list, as the API answers it."""
 
 
-def shown(views: Sequence[View], form: Format, *, alone: bool, now: datetime) -> str:
-    """Return deployments as text without an end of line; `alone`: the one that was named."""
+def shown(
+    views: Sequence[View], form: Format, *, alone: bool, now: datetime, owners: bool = False
+) -> str:
+    """Return deployments as text without an end of line; `alone`: the one that was named.
+
+    `owners`: a table says whose they are, as `--owner` takes it from somebody at their provider.
+    """
+    whose = [OWNER] if owners else []
     whole: object = views[0] if alone else {"items": list(views)}
     match form:
         case Format.JSON:
@@ -24,9 +30,9 @@ def shown(views: Sequence[View], form: Format, *, alone: bool, now: datetime) ->
         case Format.NAME:
             return "\n".join(view["metadata"]["name"] for view in views)
         case Format.WIDE:
-            return _with_hint(table(views, WIDE, now=now), views[0], alone=alone)
+            return _with_hint(table(views, [*whose, *WIDE], now=now), views[0], alone=alone)
         case Format.TABLE:
-            return _with_hint(table(views, PLAIN, now=now), views[0], alone=alone)
+            return _with_hint(table(views, [*whose, *PLAIN], now=now), views[0], alone=alone)
 
 
 def table(views: Sequence[View], columns: Sequence["Column"], *, now: datetime) -> str:
@@ -50,6 +56,10 @@ Column: TypeAlias = tuple[str, Cell]
 
 def _name(view: View, _: datetime) -> str:
     return str(view["metadata"]["name"])
+
+
+def _owner(view: View, _: datetime) -> str:
+    return str(view["metadata"]["owner"]["sub"])
 
 
 def _vo(view: View, _: datetime) -> str:
@@ -92,6 +102,7 @@ def _message(view: View, _: datetime) -> str:
     return str(view["status"]["message"])
 
 
+OWNER: Final[Column] = ("OWNER", _owner)
 PLAIN: Final[Sequence[Column]] = (
     ("NAME", _name),
     ("PHASE", _phase),

@@ -6,6 +6,7 @@ from api.cli.choices import Goal
 from api.cli.client import Answer, Client
 from api.cli.failures import Code, CommandFailed
 from api.cli.follow import Ending, follow
+from api.cli.options import again
 from api.cli.progress import progress
 from api.cli.show import endpoint_lines
 from api.cli.texts import printable
@@ -32,17 +33,17 @@ def wait_for(
     with progress(name) as tell:
         ending = follow(look, goal, timeout_s=timeout_s, tell=tell, uid=uid, may_rest=may_rest)
     if ending.code is not Code.DONE:
-        raise _failure(name, goal, ending)
+        raise _failure(name, goal, ending, owner=client.owner)
     typer.echo(printable(f"deployment {name} {ending.words}"))
     for line in endpoint_lines(ending.status["endpoints"] if ending.status else {}):
         typer.echo(line)
 
 
-def _failure(name: str, goal: Goal, ending: Ending) -> CommandFailed:
+def _failure(name: str, goal: Goal, ending: Ending, *, owner: str | None) -> CommandFailed:
     if ending.code is Code.TIMED_OUT:
-        hint, again = "It goes on without you.", f"ai4papi wait {name} --for {goal} --timeout 1h"
+        hint, command = "It goes on without you.", f"ai4papi wait {name} --for {goal} --timeout 1h"
     else:
         hint = str((ending.status or {}).get("hint", ""))
-        again = f"ai4papi get {name} -o yaml"
+        command = f"ai4papi get {name} -o yaml"
     message = f"deployment {name} {ending.words}"
-    return CommandFailed(ending.code, message, hint=hint, next_command=again)
+    return CommandFailed(ending.code, message, hint=hint, next_command=again(command, owner=owner))

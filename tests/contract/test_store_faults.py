@@ -16,7 +16,8 @@ from sqlalchemy import Engine, create_engine, make_url, select, text, update
 
 from specs import database
 from specs.faults import NewerStore, SealBroken, StoreFull, StoreUnavailable
-from specs.model import JOB_FINALIZER, SWITCHES, StoreIdentity
+from specs.model import JOB_FINALIZER, SWITCHES, Reach, StoreIdentity
+from specs.quota import UserScope
 from specs.reading import ONE_RECORD
 from specs.schema import METADATA, secrets, trash
 from specs.sealing import Seal
@@ -280,11 +281,38 @@ def test_records_of_the_first_tables_are_read_by_this_version(url: str) -> None:
     assert store.events("old") == []
     assert store.changes_after(3) == (7, ["gone", "old"])
     assert store.clean_up(trash_before=NOW, events_before=NOW) == 0
+    counted = {"deployments": 1, "cpu_num": 2, "ram": 8000, "disk": 20000}
+    assert record.reservation.counted == counted
+    assert store.used([UserScope(ALICE)]) == {UserScope(ALICE): counted}
     put(store, a_wish(ram=9000))
     assert store.rollback("old", 3, actor="Alice", source={}).target == a_spec()
     with engine.connect() as connection:
         assert connection.execute(ONE_RECORD, {"uid": "old"}).one().source_id == ""
     engine.dispose()
+    store.close()
+
+
+def test_what_happened_before_there_were_quotas_is_told_to_the_members_of_its_vo(url: str) -> None:
+    at_revision(url, "0002")
+    with closing_engine(url) as engine:
+        row = (
+            "INSERT INTO events (number, uid, owner_iss, owner_sub, name, generation, at, reason,"
+            " message, kind, actor, source, from_phase, to_phase)"
+            " VALUES (1, 'gone', :iss, :sub, 'a', 1, :at, 'R', 'm', 'Normal', 'A', 'http', '', '')"
+        )
+        trashed = (
+            "INSERT INTO trash (uid, version, at, owner_iss, owner_sub, vo, name, record, secrets)"
+            " VALUES ('gone', 1, :at, :iss, :sub, :vo, 'a', '{}', '{}')"
+        )
+        given = {"iss": ALICE.iss, "sub": ALICE.sub, "at": NOW.isoformat(), "vo": VO}
+        with engine.begin() as connection:
+            connection.execute(text(row), given)
+            connection.execute(text(trashed), given)
+    store = SpecStore(url, seal=SEAL)
+    store.migrate()
+    here, elsewhere = (Reach(ALICE, frozenset({vo})) for vo in (VO, "vo.x"))
+    assert [entry.uid for entry in store.all_events(here)] == ["gone"]
+    assert store.all_events(elsewhere) == []
     store.close()
 
 

@@ -204,6 +204,17 @@ def test_leaving_the_line_lets_in_who_stood_behind(limited):
     assert not again(store, large).over_quota
 
 
+def test_leaving_the_line_by_a_rollback_lets_in_who_stood_behind(limited):
+    store = limited(GPU)
+    put(store, "a", gpu_num=1)
+    large = put(store, "b", gpu_num=0)
+    assert put(store, "b", gpu_num=2).over_quota
+    small = put(store, "c", owner=BOB, gpu_num=1)
+    assert small.over_quota
+    assert not store.rollback(large.uid, 1, actor="Alice", source=SOURCE).over_quota
+    assert not again(store, small).over_quota
+
+
 def test_a_raised_limit_lets_in_when_it_is_asked_for(limited):
     store = limited(GPU)
     put(store, "a", gpu_num=2)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from reconciler import loop
 from specs.model import Owner, Phase
 from specs.quota import Quotas, UserScope
 from tests.builders import VO, a_spec
@@ -97,6 +98,20 @@ def test_what_was_started_and_not_heard_of_is_counted_on(limited):
     assert limited.store.used([UserScope(ALICE)])[UserScope(ALICE)] == {}
 
 
+def test_a_process_that_starts_anew_makes_the_room_that_is_still_to_be_made(full):
+    whole, first, second = full
+    whole.put("a", a_spec(cpu_num=4, suspend=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "runs_no_more_than_wished", lambda *_: False)
+        whole.pass_time(60)
+    assert whole.status(first).reason == "Suspended"
+    assert whole.record(second).over_quota
+    whole.restart()
+    whole.pass_time(20)
+    assert not whole.record(second).over_quota
+    assert whole.store.heads()[0].wake_at is None
+
+
 def test_a_crash_before_the_status_brings_nothing_back_that_is_not_counted(full):
     whole, first, second = full
     whole.store.request_deletion(second, actor="Bob", source={"type": "http"})
@@ -187,21 +202,15 @@ def test_a_smaller_change_makes_room_once_it_is_made(full):
     assert whole.store.used([UserScope(ALICE)])[UserScope(ALICE)]["cpu_num"] == 1
 
 
-def test_a_limit_that_is_raised_lets_in_at_the_next_pass(full):
-    whole, _, second = full
-    whole.quotas = Quotas(vo={VO: {"cpu_num": 7}})
-    whole.store.close()
-    whole.restart()
-    whole.resync().run_once()
-    whole.pass_time(20)
-    assert whole.status(second).phase is Phase.RUNNING
-
-
-def test_a_limit_that_is_lowered_stops_nothing(full):
-    whole, first, _ = full
-    whole.quotas = Quotas(vo={VO: {"cpu_num": 1}})
+@pytest.mark.parametrize(("limit", "second_is"), [(7, Phase.RUNNING), (1, Phase.QUEUED)])
+def test_a_raised_limit_lets_in_at_the_next_pass_and_a_lowered_one_stops_nothing(
+    full, limit, second_is
+):
+    whole, first, second = full
+    whole.quotas = Quotas(vo={VO: {"cpu_num": limit}})
     whole.store.close()
     whole.restart()
     whole.resync().run_once()
     whole.pass_time(60)
     assert whole.status(first).phase is Phase.RUNNING
+    assert whole.status(second).phase is second_is

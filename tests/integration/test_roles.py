@@ -163,7 +163,7 @@ def test_t19_a_vo_of_others_is_no_way_in(server, owner, made):
     assert [answer["status"] for answer in both] == [403, 403]
 
 
-def test_t24_who_left_a_vo_no_longer_reaches_what_they_have_there(server):
+def test_t24_c9_who_left_a_vo_no_longer_reaches_what_they_have_there(server):
     """The work goes on: that VO's operators see it and may end it."""
     member = server.caller(several_vos=True)
     body = {"metadata": {"name": "left", "vo": VOS[1]}, "spec": {}}

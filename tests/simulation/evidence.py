@@ -6,6 +6,7 @@ from datetime import datetime
 
 from reconciler.jobs import Json
 from specs.model import Deployment
+from specs.quota import NO_QUOTAS, Quotas
 from tests.simulation.journal import Entry
 
 
@@ -37,7 +38,8 @@ class Evidence:
     `hands` counts, by job id, what people did to it by hand in Nomad. `restored_at` are the
     journal's numbers at which Nomad was restored from a snapshot. `registers` counts, by job id,
     our calls that reached Nomad, `kills` the deaths of processes. `surprises` and `told` are
-    violations that showed at once. `quiet_after_s` None: it never became quiet.
+    violations that showed at once, as are `miscounts` and `uncounted`, of what the quota counts.
+    `quiet_after_s` None: it never became quiet.
     """
 
     wishes: Sequence[Wished]
@@ -56,6 +58,9 @@ class Evidence:
     kills: int = 0
     surprises: Sequence[str] = ()
     told: Sequence[str] = ()
+    miscounts: Sequence[str] = ()
+    uncounted: Sequence[str] = ()
+    quotas: Quotas = NO_QUOTAS
     quiet_after_s: float | None = None
     now: datetime | None = None
 

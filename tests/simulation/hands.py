@@ -7,7 +7,7 @@ from typing import Any, Final
 from reconciler.cluster.simulator.refusal import Refusal
 from reconciler.jobs import MANAGED_BY
 from tests.simulated import a_job
-from tests.simulation.oracles import HANDS
+from tests.simulation.journal import HANDS
 from tests.simulation.world import NAMESPACE, SimulatedWorld
 
 FOREIGN: Final = ("traefik", "their-batch", "99999999-0000-4000-8000-000000000000")

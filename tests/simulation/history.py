@@ -15,6 +15,8 @@ from tests.simulation.stage import Stage
 STEPS: Final = (30, 80)
 NAMES: Final = (2, 6)
 PROCESSES_MAX: Final = 2
+LIMITED: Final = 0.6
+"""How many histories have quotas."""
 CALM: Final = 0.3
 """How many histories let everything follow from a step before the next: they come furthest."""
 
@@ -53,8 +55,10 @@ class History:
         self._steps = self._random.randint(*STEPS)
         self._calm = self._random.random() < CALM
         self._done: Counter[str] = Counter()
-        names = self._random.randint(*NAMES)
-        self.stage = Stage(self._random, self._faults, names=names, tracing=tracing)
+        names, limited = self._random.randint(*NAMES), self._random.random() < LIMITED
+        self.stage = Stage(
+            self._random, self._faults, names=names, tracing=tracing, limited=limited
+        )
 
     def live(self) -> None:
         """Do what the seed says, step by step."""
@@ -72,6 +76,7 @@ class History:
             else:
                 for _ in range(self._random.choice((0, 1, 2, 5))):
                     self._move_something()
+            self.stage.world.limits.watch()
 
     def outcome(self) -> Outcome:
         """Judge what happened."""
@@ -89,6 +94,8 @@ class History:
             "change of the title": (2, users.change_title),
             "change of memory": (3, users.change_memory),
             "change of GPUs": (2, users.change_gpus),
+            "change of CPUs": (2, users.change_cpus),
+            "change of priority": (0.7, users.change_priority),
             "change of a secret": (1, users.change_secret),
             "suspend or resume": (2, users.suspend),
             "restart": (0.7, users.restart),
@@ -124,6 +131,7 @@ class History:
             "audit": (0.3, self._audit),
             "second process started": (0.5, self._start_another),
             "process killed between looks": (0.4, self._kill),
+            "limits moved": (0.5, self._move_limits),
         }
 
     def _any_process(self) -> Process:
@@ -178,6 +186,16 @@ class History:
         self._faults.counts[Fault.CRASHED] += 1
         process.die()
         self.stage.world.trace(f"{process.name} killed")
+        return True
+
+    def _move_limits(self) -> bool:
+        limits = self.stage.world.limits
+        if not limits.there:
+            return False
+        limits.draw()
+        for process in self.stage.processes:
+            self._faults.counts[Fault.CRASHED] += process.alive
+            process.die()
         return True
 
     def _pass_some_time(self) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.jobs import Json
 
+HANDS = "by hand"
+
 NOMAD = "nomad"
 """The writer of what nobody asked for: placements, statuses, restarts."""
 
@@ -45,10 +47,15 @@ class Entry:
 
 
 class Journal:
-    """Listens at the tables of one simulated Nomad."""
+    """Listens at the tables of one simulated Nomad.
+
+    `writers` is, by job, the newest entry that said what may run of it; none for what a snapshot
+    brought back. Our own stop says nothing of that.
+    """
 
     def __init__(self, nomad: SimulatedNomad) -> None:
         self.entries: list[Entry] = []
+        self.writers: dict[tuple[str, str], Entry] = {}
         self.number = 0
         self._world = nomad._world
         self._now_ns = nomad._now_ns
@@ -75,6 +82,7 @@ class Journal:
     def start_again(self) -> None:
         """Take the jobs as they are now: the tables were replaced as a whole."""
         self._last = dict(self._world.jobs)
+        self.writers.clear()
 
     def _listen(
         self, table: str, kind: str, key: str, item: Json, *, keys: Any = None, **more: Any
@@ -84,19 +92,20 @@ class Journal:
             return
         place = item["Namespace"], item["ID"]
         gone = bool(more.get("Deleted"))
-        self.entries.append(
-            Entry(
-                number=self.tick(),
-                at_ns=self._now_ns(),
-                by=self._by,
-                table=table,
-                kind=kind,
-                key=place,
-                item=item,
-                before=self._last.get(place),
-                gone=gone,
-                look_began_at=self._began_at,
-                misled_at=self._misled_at,
-            )
+        entry = Entry(
+            number=self.tick(),
+            at_ns=self._now_ns(),
+            by=self._by,
+            table=table,
+            kind=kind,
+            key=place,
+            item=item,
+            before=self._last.get(place),
+            gone=gone,
+            look_began_at=self._began_at,
+            misled_at=self._misled_at,
         )
+        self.entries.append(entry)
+        if entry.definition and (self._by == HANDS or not (gone or item["Stop"])):
+            self.writers[place] = entry
         self._last[place] = None if gone else item

@@ -12,8 +12,9 @@ from unittest.mock import patch
 from reconciler import apply, loop, plan, sources, status
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.steps import Plan, RemoveFinalizer
-from specs import pruning
-from specs.model import JOB_FINALIZER, Phase, Reach
+from specs import admission, pruning, store, trash
+from specs.model import JOB_FINALIZER, Phase, Reach, Reservation
+from specs.quota import NOTHING, asks_of, difference
 from specs.store import SpecStore
 from tests.simulation.oracles import (
     became_quiet,
@@ -22,11 +23,14 @@ from tests.simulation.oracles import (
     no_accepted_spec_was_lost,
     no_foreign_job_was_touched,
     no_write_was_repeated,
+    nobody_waits_in_vain,
     nothing_broke_by_itself,
+    nothing_ran_uncounted,
     nothing_runs_twice,
     nothing_was_pruned_on_doubt,
     nothing_was_stopped_unasked,
     nothing_was_written_that_nobody_wished,
+    quotas_were_kept,
     statuses_are_true,
 )
 
@@ -183,6 +187,89 @@ def never_rest() -> Mutation:
     return patch.object(loop.Reconciler, "_look_again_s", lambda self, deployment, plan: 0.0)
 
 
+def release_at_the_suspend() -> Mutation:
+    """Count no more of what is suspended as soon as its owner says so."""
+    admit = admission.admit
+
+    def hasty(write: Any, record: Any, quotas: Any) -> Any:
+        before = record.reservation.counted
+        admitted = admit(write, record, quotas)
+        if admitted.over_quota or asks_of(record, write.now()):
+            return admitted
+        admission.count(write, admission._claimant_of(record), difference(NOTHING, before))
+        return replace(admitted, reservation=Reservation())
+
+    return patch.object(store, "admit", hasty)
+
+
+def undelete_uncounted() -> Mutation:
+    """Take what was deleted back and forget to count it."""
+    return patch.object(
+        trash, "admit", lambda write, record, quotas: replace(record, reservation=Reservation())
+    )
+
+
+def let_in_uncounted() -> Mutation:
+    """Let in who waits, and forget what is used."""
+
+    def generous(write: Any, claimant: Any) -> None:
+        with patch.object(admission, "count"):
+            let_in(write, claimant)
+
+    let_in = admission._let_in
+    return patch.object(admission, "_let_in", generous)
+
+
+def let_in_everybody() -> Mutation:
+    """Let in all that wait when somebody makes room, however much that is."""
+    return patch.object(admission, "admitted", lambda line, used, quotas: line)
+
+
+def let_in_nobody() -> Mutation:
+    """Leave in line who waits, whoever makes room."""
+    return patch.object(admission, "_let_in", lambda write, claimant: None)
+
+
+def register_what_waits() -> Mutation:
+    """Have the loop take no notice of the line."""
+    look = loop.Reconciler._look
+
+    def blind(self: Any, deployment: Any) -> Any:
+        counted = Reservation(deployment.reservation.counted)
+        return look(self, replace(deployment, reservation=counted))
+
+    return patch.object(loop.Reconciler, "_look", blind)
+
+
+def release_any_generation() -> Mutation:
+    """Release whatever is wished by now, although an earlier wish was looked at."""
+    release = SpecStore.release
+
+    def careless(self: Any, uid: str, *, generation: int, at: Any = None) -> None:
+        release(self, uid, generation=self.generation(uid) or generation, at=at)
+
+    return patch.object(SpecStore, "release", careless)
+
+
+def release_with_the_stop() -> Mutation:
+    """Take a job for stopped, and its work for ended, when the stop was only sent."""
+
+    def hasty(deployment: Any, look: Any, now: Any) -> bool:
+        return look.plan is not None and look.plan.hold is None and look.error is None
+
+    return patch.object(loop, "runs_no_more_than_wished", hasty)
+
+
+def never_release() -> Mutation:
+    """Count for ever what ran once."""
+    return patch.object(loop, "runs_no_more_than_wished", lambda *look: False)
+
+
+def wait_without_a_reason() -> Mutation:
+    """Say nothing to those in line."""
+    return patch.object(loop, "standing_in_words", lambda standing: "")
+
+
 def _has(store: Any, wish: Any, who: Any) -> bool:
     return any(r.name == wish.name for r in store.page(_reach(wish, who)).items)
 
@@ -210,5 +297,15 @@ MUTATIONS: Final[dict[str, tuple[Callable[[], Mutation], str]]] = {
     "say-running": (say_running, statuses_are_true.__name__),
     "break-looks": (break_looks, nothing_broke_by_itself.__name__),
     "never-rest": (never_rest, became_quiet.__name__),
+    "release-at-the-suspend": (release_at_the_suspend, nothing_ran_uncounted.__name__),
+    "undelete-uncounted": (undelete_uncounted, nothing_ran_uncounted.__name__),
+    "let-in-uncounted": (let_in_uncounted, quotas_were_kept.__name__),
+    "let-in-everybody": (let_in_everybody, quotas_were_kept.__name__),
+    "let-in-nobody": (let_in_nobody, nobody_waits_in_vain.__name__),
+    "register-what-waits": (register_what_waits, nothing_ran_uncounted.__name__),
+    "release-any-generation": (release_any_generation, nothing_ran_uncounted.__name__),
+    "release-with-the-stop": (release_with_the_stop, nothing_ran_uncounted.__name__),
+    "never-release": (never_release, nobody_waits_in_vain.__name__),
+    "wait-without-a-reason": (wait_without_a_reason, converged.__name__),
 }
 """By name: the bug, and the oracle that must catch it ("": any)."""

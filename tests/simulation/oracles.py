@@ -10,16 +10,18 @@ from typing import Any, Final, TypeAlias
 
 from reconciler.jobs import Json
 from specs.model import Deployment, DeploymentSpec, Phase
+from specs.priorities import USUAL_PRIORITY
+from specs.quota import Claimant, admitted, asks_of, total
+from tests.simulation.counting import LIVE, MHZ_PER_CPU
 from tests.simulation.evidence import Evidence, Wished
-from tests.simulation.journal import NOMAD, Entry
+from tests.simulation.journal import HANDS, NOMAD, Entry
+from tests.whole import PRIORITIES
 
 Oracle: TypeAlias = Callable[[Evidence], Iterator[str]]
 
-HANDS: Final = "by hand"
 BUDGET_COUNT: Final = 1
 BUDGET_PERCENT: Final = 20
 TOLD_WHILE_IT_RUNS: Final = (Phase.RUNNING, Phase.HELD, Phase.DEGRADED)
-LIVE: Final = ("pending", "running")
 
 
 def became_quiet(seen: Evidence) -> Iterator[str]:
@@ -177,6 +179,40 @@ def statuses_are_true(seen: Evidence) -> Iterator[str]:
             yield f"{record.name} runs, and {_told(record)}"
 
 
+def quotas_were_kept(seen: Evidence) -> Iterator[str]:
+    """What is used is what is counted, and no wish was let in beyond a limit (P6)."""
+    yield from dict.fromkeys(seen.miscounts)
+
+
+def nothing_ran_uncounted(seen: Evidence) -> Iterator[str]:
+    """No job that we wrote asked for more than was counted for its record (P6)."""
+    yield from dict.fromkeys(seen.uncounted)
+
+
+def nobody_waits_in_vain(seen: Evidence) -> Iterator[str]:
+    """Who stands in line would exceed a quota, and only what can run is counted (P2, P6)."""
+    if seen.now is None:
+        return
+    records, line = seen.records.values(), []
+    used = {
+        scope: total(
+            r.reservation.counted for r in records if scope in _claimant(r, seen.now).scopes
+        )
+        for record in records
+        for scope in _claimant(record, seen.now).scopes
+    }
+    for record in sorted(records, key=_place):
+        claimant = _claimant(record, seen.now)
+        if record.over_quota and claimant.asks:
+            line.append(claimant)
+        elif record.over_quota:
+            yield f"{record.name} stands in line, and asks for nothing"
+        elif claimant.asks != claimant.counted and record.status.phase is not Phase.HELD:
+            yield f"{record.name} asks for {claimant.asks}, and {claimant.counted} are counted"
+    for claimant in admitted(line, used, seen.quotas):
+        yield f"{seen.records[claimant.uid].name} stands in line, and there is room"
+
+
 ORACLES: Final[tuple[Oracle, ...]] = (
     became_quiet,
     nothing_broke_by_itself,
@@ -190,6 +226,9 @@ ORACLES: Final[tuple[Oracle, ...]] = (
     no_accepted_spec_was_lost,
     deletions_really_stop,
     statuses_are_true,
+    quotas_were_kept,
+    nothing_ran_uncounted,
+    nobody_waits_in_vain,
 )
 
 
@@ -204,9 +243,10 @@ def essence(spec: DeploymentSpec) -> dict[str, Any]:
         "image": f"{spec.general.docker_image}:{spec.general.docker_tag}",
         "title": spec.general.title,
         "memory_mb": spec.hardware.ram,
+        "cpus": spec.hardware.cpu_num,
         "gpus": spec.hardware.gpu_num,
         "count": 1,
-        "priority": 50,
+        "priority": PRIORITIES.get(spec.priority_class or "", USUAL_PRIORITY),
     }
 
 
@@ -218,6 +258,7 @@ def essence_of_job(job: Json) -> dict[str, Any]:
         "image": task["Config"]["image"],
         "title": (job["UI"] or {}).get("Description"),
         "memory_mb": task["Resources"]["MemoryMB"],
+        "cpus": task["Resources"]["CPU"] // MHZ_PER_CPU,
         "gpus": sum(d["Count"] for d in task["Resources"]["Devices"] or ()),
         "count": group["Count"],
         "priority": job["Priority"],
@@ -246,18 +287,22 @@ def _why_not_converged(seen: Evidence, record: Deployment, job: Json | None) -> 
     if record.being_deleted:
         return "is still being deleted"
     if job is not None and not ours(job, record.uid):
-        told = (status.phase, status.reason) == (Phase.HELD, "JobNotOurs")
+        told = (status.phase, status.reason) == (Phase.HELD, "JobNotOurs") or record.over_quota
         return "" if told or rests else f"has its id taken, and {_told(record)}"
     if rests:
         return "" if job is None or job["Stop"] else "shall not run, and its job is not stopped"
+    if record.over_quota and (status.reason != "QuotaExceeded" or not status.message):
+        return f"waits for its quota, and {_told(record)}"
     if job is None or job["Stop"]:
+        if record.over_quota and status.phase in (Phase.QUEUED, Phase.HELD):
+            return ""
         return f"shall run, has no live job, and {_told(record)}"
     return _why_not_as_wished(seen, record, job)
 
 
 def _why_not_as_wished(seen: Evidence, record: Deployment, job: Json) -> str:
     runs = essence_of_job(job)
-    if record.status.phase is Phase.HELD:
+    if record.over_quota or record.status.phase is Phase.HELD:
         wished = [essence(w.record.target) for w in seen.wishes_of(record.uid)]
         by_hand = seen.hands.get(record.uid, 0)
         return "" if runs in wished or by_hand else "is held, and what runs was never wished"
@@ -305,6 +350,15 @@ def _shall_run(allocation: Json) -> bool:
 
 def _last(wishes: Sequence[Wished]) -> list[Wished]:
     return list(wishes[-1:])
+
+
+def _claimant(record: Deployment, now: datetime) -> Claimant:
+    counted = record.reservation.counted
+    return Claimant(record.uid, record.owner, record.vo, counted, asks_of(record, now))
+
+
+def _place(record: Deployment) -> tuple[int, int]:
+    return -record.reservation.rank, record.reservation.queued_at or 0
 
 
 def _told(record: Deployment) -> str:

@@ -46,7 +46,15 @@ CLUSTER_WRITES: Final = frozenset(
 )
 
 STORE_WRITES: Final = frozenset(
-    {"put_status", "remove_finalizer", "pin_last_good", "put_from_source", "prune"}
+    {
+        "put_status",
+        "remove_finalizer",
+        "pin_last_good",
+        "put_from_source",
+        "prune",
+        "release",
+        "let_in",
+    }
 )
 
 SILENCE_S: Final = 90
@@ -97,6 +105,7 @@ class FaultyCluster:
             process.note(f"{name} -> {answer}")
         if name == "register_job":
             self._world.registers[args[0]["ID"]] += 1
+            self._world.limits.note_register(args[0]["ID"], process.look_began_at)
         process.leave(name)
         if faults.draws(Fault.ANSWER_LOST):
             process.note(f"{name}: {Fault.ANSWER_LOST}")
@@ -204,6 +213,10 @@ class FaultyStore:
         answer = method(*args, **kwargs)
         if name == "pin_last_good" and answer:
             process.world.on_pin(args[0])
+        if name == "release" and process.misled_at >= process.look_began_at:
+            process.world.limits.excuse(args[0])
+        if name in STORE_WRITES and name != "put_status":
+            process.world.limits.watch()
         process.leave(name)
         if name in STORE_WRITES and faults.draws(Fault.STORE_ANSWER_LOST):
             process.note(f"{name}: {Fault.STORE_ANSWER_LOST}")

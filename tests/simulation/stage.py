@@ -10,10 +10,9 @@ from tests.simulation.faults import Fault, Faults, NeverRests
 from tests.simulation.files import Files
 from tests.simulation.hands import Hands
 from tests.simulation.process import Process
-from tests.simulation.users import Users
+from tests.simulation.users import EVERYBODY, Users
 from tests.simulation.weather import Weather, some_nodes
 from tests.simulation.world import NAMESPACE, SimulatedWorld
-from tests.whole import ALICE_REACH
 
 ROUND_S: Final = 310
 """How long one round of the end lasts: a resync and a little."""
@@ -26,12 +25,25 @@ BUSY_MAX: Final = 1000
 
 
 class Stage:
-    """Everything that is there, and the clock. `names` is how many deployments users may have."""
+    """Everything that is there, and the clock.
 
-    def __init__(self, random: Random, faults: Faults, *, names: int, tracing: bool) -> None:
+    `names` is how many deployments users may have, `limited` whether there are quotas for them.
+    """
+
+    def __init__(
+        self,
+        random: Random,
+        faults: Faults,
+        *,
+        names: int,
+        tracing: bool,
+        limited: bool = False,
+    ) -> None:
         self.faults = faults
         self.world = SimulatedWorld(random, faults=faults, nodes=some_nodes())
         self.world.tracing = tracing
+        if limited:
+            self.world.limits.begin()
         self.users = Users(self.world, names=names)
         self.files = Files(self.world, self.users)
         self.hands, self.weather = Hands(self.world), Weather(self.world)
@@ -111,7 +123,7 @@ class Stage:
                 wishes=self.users.wishes,
                 journal=self.world.journal.entries,
                 records=records,
-                trash={t.deployment.uid: t.deployment for t in store.trash(ALICE_REACH)},
+                trash={t.deployment.uid: t.deployment for t in store.trash(EVERYBODY)},
                 passes=self.files.passes,
                 jobs={key[1]: job for key, job in world.jobs.items() if key[0] == NAMESPACE},
                 allocations={
@@ -131,6 +143,9 @@ class Stage:
                 kills=self.faults.counts[Fault.CRASHED],
                 surprises=self.world.surprises,
                 told=self.world.told,
+                miscounts=self.world.limits.miscounts,
+                uncounted=self.world.limits.uncounted,
+                quotas=store._quotas,
                 quiet_after_s=self.quiet_after_s,
                 now=self.world.now(),
             )

@@ -5,17 +5,21 @@ from datetime import timedelta
 from typing import Any, Final
 
 from specs.faults import SpecError
-from specs.model import SECRET_SET, Deployment, DeploymentSpec, Update
+from specs.model import SECRET_SET, Deployment, DeploymentSpec, Owner, Reach, Update
 from specs.wish import Wish
 from tests.builders import VO, a_spec
 from tests.simulation.evidence import Wished
 from tests.simulation.world import SimulatedWorld
-from tests.whole import ALICE, ALICE_REACH
+from tests.whole import ALICE
 
 RAMS: Final = (2000, 4000, 8000)
+CPUS: Final = (1, 2, 2, 3)
 GPUS: Final = (0, 0, 0, 1, 2)
 SECRET: Final = "general.jupyter_password"
 LEASES: Final = ("5m", "20m", "1h", None)
+PRIORITY_CLASSES: Final = (None, "low", "high")
+BOB: Final = Owner("https://idp.example", "bob")
+EVERYBODY: Final = Reach(None, frozenset({VO}))
 HTTP: Final = {"type": "http"}
 
 
@@ -38,6 +42,7 @@ class Users:
         spec = a_spec(
             ram=self._random.choice(RAMS),
             gpu_num=self._random.choice(GPUS),
+            cpu_num=self._random.choice(CPUS),
             title=self._word(),
             disk=5000,
             jupyter_password=SECRET_SET if secrets else "",
@@ -45,8 +50,10 @@ class Users:
                 policy=self._random.choice(("safe", "safe", "queue")),
                 rollback_on_failure=self._random.random() < 0.2,
             ),
+            priority_class=self._random.choice(PRIORITY_CLASSES),
         )
-        return self._put("create", self._random.choice(free), spec, secrets)
+        owner = self._random.choice((ALICE, ALICE, BOB))
+        return self._put("create", self._random.choice(free), spec, owner, secrets)
 
     def change_title(self) -> bool:
         """Wish another title, which costs no restart."""
@@ -60,13 +67,22 @@ class Users:
         """Wish other GPUs, of which there are few."""
         return self._change("gpus", gpu_num=self._random.choice(GPUS))
 
+    def change_cpus(self) -> bool:
+        """Wish other CPUs."""
+        return self._change("cpus", cpu_num=self._random.choice(CPUS))
+
+    def change_priority(self) -> bool:
+        """Wish to come sooner or later in line."""
+        return self._change("priority", priority_class=self._random.choice(PRIORITY_CLASSES))
+
     def suspend(self) -> bool:
         """Suspend what runs, or resume what is suspended."""
         record = self._any()
         if record is None:
             return False
         spec = record.spec.model_copy(update={"suspend": not record.spec.suspend})
-        return self._put("suspend" if spec.suspend else "resume", record.name, spec)
+        what = "suspend" if spec.suspend else "resume"
+        return self._put(what, record.name, spec, record.owner)
 
     def change_secret(self) -> bool:
         """Wish another password."""
@@ -76,7 +92,7 @@ class Users:
         spec = record.spec
         general = spec.general.model_copy(update={"jupyter_password": SECRET_SET})
         new = spec.model_copy(update={"general": general})
-        return self._put("secret", record.name, new, {SECRET: self._word()})
+        return self._put("secret", record.name, new, record.owner, {SECRET: self._word()})
 
     def restart(self) -> bool:
         """Turn the restart counter."""
@@ -112,14 +128,18 @@ class Users:
     def undelete(self) -> bool:
         """Call off a deletion, under way or done."""
         deleted = sorted(
-            {w.record.name for w in self.wishes if w.record.being_deleted and w.what == "delete"}
+            {
+                (w.record.name, w.record.owner)
+                for w in self.wishes
+                if w.record.being_deleted and w.what == "delete"
+            }
         )
         if not deleted:
             return False
+        name, owner = self._random.choice(deleted)
+        reach = Reach(owner, frozenset({VO}))
         try:
-            back = self._world.store.undelete(
-                ALICE_REACH, vo=VO, name=self._random.choice(deleted), actor="Alice", source=HTTP
-            )
+            back = self._world.store.undelete(reach, vo=VO, name=name, actor=owner.sub, source=HTTP)
         except SpecError:
             return False
         self.note("undelete", back)
@@ -144,10 +164,10 @@ class Users:
         secrets = dict(self._world.store.secrets(record.uid)) if with_secrets else {}
         self._world.generations[record.uid] = record.generation
         self._world.wished += 1
-        self.wishes.append(
-            Wished(self._world.journal.tick(), self._world.now(), what, record, secrets)
-        )
+        number = self._world.journal.tick()
+        self.wishes.append(Wished(number, self._world.now(), what, record, secrets))
         self.known[record.uid] = record
+        self._world.limits.note_wish(record.uid, number)
 
     def refresh(self) -> None:
         """See which deployments are gone, so that their names are free."""
@@ -156,19 +176,22 @@ class Users:
 
     def _change(self, what: str, **changes: Any) -> bool:
         record = self._any()
-        return record is not None and self._put(what, record.name, changed(record.spec, **changes))
+        return record is not None and self._put(
+            what, record.name, changed(record.spec, **changes), record.owner
+        )
 
     def _put(
         self,
         what: str,
         name: str,
         spec: DeploymentSpec,
+        owner: Owner,
         secrets: Mapping[str, str] | None = None,
     ) -> bool:
         kept = {SECRET: SECRET_SET} if spec.general.jupyter_password else {}
         wish = Wish(vo=VO, name=name, spec=spec, secrets=kept if secrets is None else secrets)
         try:
-            record, _ = self._world.store.put(wish, owner=ALICE, owner_name="Alice", source=HTTP)
+            record, _ = self._world.store.put(wish, owner=owner, owner_name=owner.sub, source=HTTP)
         except SpecError:
             return False
         self.note(what, record)

@@ -20,11 +20,13 @@ from reconciler.cluster.simulator.hcl import parse_job
 from reconciler.cluster.simulator.state import Snapshot
 from reconciler.cluster.simulator.world import World
 from reconciler.jobs import Changes, Json
+from specs.quota import NO_QUOTAS
 from specs.store import SpecStore
 from tests.builders import SEAL
 from tests.simulated import SECOND, Pretend
 from tests.simulation.faults import Faults
 from tests.simulation.journal import Journal
+from tests.simulation.limits import Limits
 from tests.whole import ETC
 
 NAMESPACE: Final = "ai4eosc"
@@ -58,6 +60,7 @@ class SimulatedWorld:
         self.pasts: deque[Snapshot] = deque(maxlen=PASTS_KEPT)
         uids = (f"{n:08d}-0000-4000-8000-000000000000" for n in itertools.count(1))
         self.store = empty_store(now=self.now, new_uid=lambda: next(uids))
+        self.limits = Limits(self)
 
     def now(self) -> datetime:
         """Return the instant of the virtual clock."""
@@ -125,7 +128,7 @@ def empty_store(*, now: Callable[[], datetime], new_uid: Callable[[], str]) -> S
             elif table != "alembic_version":
                 connection.execute(f"DELETE FROM {table}")
         connection.commit()
-    store._now, store._new_uid = now, new_uid
+    store._now, store._new_uid, store._quotas = now, new_uid, NO_QUOTAS
     return store
 
 
