@@ -64,6 +64,9 @@ class OidcAuthenticator:
 
         Raises: InvalidToken; ProviderUnavailable; NoMembership.
         """
+        # Each look of a long poll comes here: to read the token anew would cost more than the look.
+        if (user := self.known(token)) is not None:
+            return user
         try:
             claimed = read_token(
                 token, issuers=self._providers, audiences=self._audiences, now=self._now()

@@ -241,16 +241,6 @@ def register_what_waits() -> Mutation:
     return patch.object(loop.Reconciler, "_look", blind)
 
 
-def release_any_generation() -> Mutation:
-    """Release whatever is wished by now, although an earlier wish was looked at."""
-    release = SpecStore.release
-
-    def careless(self: Any, uid: str, *, generation: int, at: Any = None) -> None:
-        release(self, uid, generation=self.generation(uid) or generation, at=at)
-
-    return patch.object(SpecStore, "release", careless)
-
-
 def release_with_the_stop() -> Mutation:
     """Take a job for stopped, and its work for ended, when the stop was only sent."""
 
@@ -303,7 +293,6 @@ MUTATIONS: Final[dict[str, tuple[Callable[[], Mutation], str]]] = {
     "let-in-everybody": (let_in_everybody, quotas_were_kept.__name__),
     "let-in-nobody": (let_in_nobody, nobody_waits_in_vain.__name__),
     "register-what-waits": (register_what_waits, nothing_ran_uncounted.__name__),
-    "release-any-generation": (release_any_generation, nothing_ran_uncounted.__name__),
     "release-with-the-stop": (release_with_the_stop, nothing_ran_uncounted.__name__),
     "never-release": (never_release, nobody_waits_in_vain.__name__),
     "wait-without-a-reason": (wait_without_a_reason, converged.__name__),
