@@ -194,9 +194,9 @@ class LimitSettings(Section):
     body_s: float = Field(default=30, gt=0, le=3600, strict=True)
     header_bytes: WholeNumber = Field(default=32_768, ge=8192, le=1_048_576)
     requests_per_minute: PerMinute | None = 60_000
-    writes_per_minute: PerMinute | None = 300
-    vo_writes_per_minute: PerMinute | None = 3000
-    failed_logins_per_minute: PerMinute | None = 60
+    writes_per_minute: PerMinute | None = 1_000
+    vo_writes_per_minute: PerMinute | None = 10_000
+    failed_logins_per_minute: PerMinute | None = 6_000
     long_polls: PerMinute | None = 20
 
 
