@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, assert_never
 
+from reconciler.drift import left_as_found
 from reconciler.errors import ClusterError, ClusterForbidden, JobConflict, JobRejected
 from reconciler.lease import ends_soon
 from reconciler.phase import READY, Doing, Look, current_allocation
@@ -27,7 +28,7 @@ def conditions_after(
     _set_held(conditions, deployment, look.plan, doing)
     _set_expiring(conditions, deployment, now)
     _set_pinned(conditions, deployment)
-    _set_drifted(conditions, look.plan, look.observed)
+    _set_drifted(conditions, deployment, look.plan, look.observed)
     allocation = current_allocation(look.observed.allocations)
     placed = allocation is not None and allocation.desired_status == "run"
     placed = placed and allocation is not None and not allocation.terminal
@@ -98,12 +99,15 @@ def _set_pinned(conditions: "_Conditions", deployment: Deployment) -> None:
         conditions.set("Pinned", "False", "Lifted", conditions.message("Pinned"))
 
 
-def _set_drifted(conditions: "_Conditions", plan: Plan, observed: Observed) -> None:
+def _set_drifted(
+    conditions: "_Conditions", deployment: Deployment, plan: Plan, observed: Observed
+) -> None:
     drift = plan.drift
     if drift is None:
         # What was reported stays true until the job is compared anew or written again.
-        left = conditions.reason("Drifted") == "LeftAsFound"
-        if conditions.true("Drifted") and (not left or plan.applied or observed.live is not None):
+        compared = plan.applied or observed.live is not None
+        left = left_as_found(deployment.status) is not None
+        if conditions.true("Drifted") and (not left or compared):
             conditions.set("Drifted", "False", "Repaired", conditions.message("Drifted"))
         return
     match drift.handled:
@@ -148,9 +152,6 @@ class _Conditions:
 
     def true(self, kind: str) -> bool:
         return kind in self._by_type and self._by_type[kind].status == "True"
-
-    def reason(self, kind: str) -> str:
-        return self._by_type[kind].reason if kind in self._by_type else ""
 
     def message(self, kind: str) -> str:
         return self._by_type[kind].message

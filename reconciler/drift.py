@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from reconciler.diff import FieldChange, diff_job
 from reconciler.jobs import Json
+from specs.model import Condition, DeploymentStatus
 
 NO_JOB: Final = FieldChange("", "a job", None)
 """The job itself is gone."""
@@ -67,6 +68,16 @@ def found_in(live: Json, wanted: Json) -> Drift | None:
     registered = any(not change.path.endswith(".Count") for change in edited)
     by = (live.get("NomadTokenID") or "") if registered else ""
     return Drift(changes, by=by, submitted_at=submitted_at)
+
+
+def left_as_found(status: DeploymentStatus) -> Condition | None:
+    """Return the condition that tells of drift which the site's policy left as it was found.
+
+    None: there is none, or not any more.
+    """
+    drifted = status.condition("Drifted")
+    left = drifted is not None and (drifted.status, drifted.reason) == ("True", "LeftAsFound")
+    return drifted if left else None
 
 
 def repair_wait_s(repairs: Sequence[datetime], now: datetime) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, assert_never
 
-from reconciler.drift import Drift
+from reconciler.drift import Drift, left_as_found
 from reconciler.errors import ClusterError, JobRejected
 from reconciler.jobs import Allocation, Evaluation
 from reconciler.lease import has_ended
@@ -202,10 +202,9 @@ def _lost(allocation: Allocation, failed: Reason | None) -> Doing:
 def _unplaced(deployment: Deployment, observed: Observed, failed: Reason | None) -> Doing:
     if failed is not None:
         return Doing(Phase.QUEUED, failed.reason, failed.message)
-    drifted = deployment.status.condition("Drifted")
-    stopped = observed.job is None or observed.job.stopped
-    if stopped and drifted and (drifted.status, drifted.reason) == ("True", "LeftAsFound"):
-        return Doing(Phase.DEGRADED, "LeftAsFound", drifted.message)
+    left = left_as_found(deployment.status)
+    if left is not None and (observed.job is None or observed.job.stopped):
+        return Doing(Phase.DEGRADED, left.reason, left.message)
     return Doing(Phase.STARTING, "Placing", "registered; waiting for Nomad to place it")
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from reconciler.diff import hands_over_counts, with_live_counts
-from reconciler.drift import NO_JOB, Drift, found_in, repair_wait_s
+from reconciler.drift import NO_JOB, Drift, found_in, left_as_found, repair_wait_s
 from reconciler.jobs import Allocation, Job, JobRef, Json, Verdict
 from reconciler.lease import has_ended
 from reconciler.reasons import why_not_placed
@@ -361,15 +361,9 @@ def _asks_for_devices(job: Json) -> bool:
 
 
 def _left_alone(deployment: Deployment) -> bool:
-    # Somebody stopped it, and the site's policy was to leave drift as it was found.
-    drifted = deployment.status.condition("Drifted")
     applied = deployment.applied
-    return (
-        drifted is not None
-        and (drifted.status, drifted.reason) == ("True", "LeftAsFound")
-        and applied is not None
-        and applied.generation == deployment.generation
-    )
+    same = applied is not None and applied.generation == deployment.generation
+    return same and left_as_found(deployment.status) is not None
 
 
 def _roll_back(deployment: Deployment, observed: Observed) -> Plan | None:

@@ -29,6 +29,7 @@ from specs.quota import (
     excess_faults,
     excess_of,
     impossible,
+    scopes_of,
     total,
 )
 from specs.reading import fetch_record
@@ -84,7 +85,7 @@ def admit(write: Write, record: Deployment, quotas: Quotas) -> Deployment:
     """
     before = record.reservation
     asks = asks_of(record, write.now())
-    claimant = Claimant(record.uid, record.owner, record.vo, before.counted, asks)
+    claimant = _claimant_of(record, asks)
     if not difference(claimant.claims, before.counted):
         return replace(record, reservation=Reservation(before.counted))
     if excess := impossible(claimant, quotas):
@@ -93,7 +94,7 @@ def admit(write: Write, record: Deployment, quotas: Quotas) -> Deployment:
     line = _with_place(write.connection, record, claimant, place)
     used = fetch_used(write.connection, {s for one in line for s in one.scopes})
     if claimant in admitted(line, used, quotas):
-        count(write, claimant, difference(claimant.claims, before.counted), used)
+        count(write, claimant.scopes, difference(claimant.claims, before.counted), used)
         return replace(record, reservation=Reservation(claimant.claims))
     if quotas.over == "refuse":
         raise QuotaExceeded(_refusal(excess_of(claimant, used, quotas)))
@@ -126,7 +127,7 @@ def release(write: Write, record: Deployment, quotas: Quotas, *, at: datetime) -
     stays = asks if record.over_quota else not less
     if stays:
         return
-    count(write, _claimant_of(record), less)
+    count(write, scopes_of(record.owner, record.vo), less)
     changed = replace(record, reservation=Reservation(asks), resource_version=write.version)
     write.save(changed, wished=False)
     let_in(write, quotas, beside=record)
@@ -134,21 +135,22 @@ def release(write: Write, record: Deployment, quotas: Quotas, *, at: datetime) -
 
 def forget(write: Write, record: Deployment, quotas: Quotas) -> None:
     """Count nothing of `record` any more: it is gone."""
-    count(write, _claimant_of(record), difference(NOTHING, record.reservation.counted))
+    counted = difference(NOTHING, record.reservation.counted)
+    count(write, scopes_of(record.owner, record.vo), counted)
     let_in(write, quotas, beside=record)
 
 
 def count(
     write: Write,
-    claimant: Claimant,
+    scopes: Sequence[Scope],
     change: Amounts,
     used: Mapping[Scope, Amounts] | None = None,
 ) -> None:
-    """Add `change` to what is used of the claimant's scopes; `used` is that, where it was read."""
+    """Add `change` to what is used of the scopes; `used` is that, where it was read."""
     if not change:
         return
-    used = fetch_used(write.connection, claimant.scopes) if used is None else used
-    for scope in claimant.scopes:
+    used = fetch_used(write.connection, scopes) if used is None else used
+    for scope in scopes:
         left = total((used[scope], change))
         if left:
             row = {"scope": scope_text(scope), "used": json_text(left)}
@@ -186,8 +188,7 @@ def foresee(
     connection: Connection, record: Deployment, quotas: Quotas, now: datetime
 ) -> list[Excess]:
     """Return what the quota would not leave room for, were `record` written now."""
-    kept = record.reservation
-    claimant = Claimant(record.uid, record.owner, record.vo, kept.counted, asks_of(record, now))
+    claimant = _claimant_of(record, asks_of(record, now))
     used = fetch_used(connection, claimant.scopes)
     return impossible(claimant, quotas) or excess_of(claimant, used, quotas)
 
@@ -233,7 +234,7 @@ def _let_in(write: Write, claimant: Claimant) -> None:
     if record is None:
         return
     write.take_number()
-    count(write, claimant, difference(claimant.claims, claimant.counted))
+    count(write, claimant.scopes, difference(claimant.claims, claimant.counted))
     changed = replace(
         record,
         reservation=Reservation(claimant.claims),
@@ -243,9 +244,8 @@ def _let_in(write: Write, claimant: Claimant) -> None:
     write.tell(Subject.of(changed), let_in_event())
 
 
-def _claimant_of(record: Deployment) -> Claimant:
-    kept = record.reservation
-    return Claimant(record.uid, record.owner, record.vo, kept.counted, kept.asks)
+def _claimant_of(record: Deployment, asks: Amounts) -> Claimant:
+    return Claimant(record.uid, record.owner, record.vo, record.reservation.counted, asks)
 
 
 def _refusal(excess: Sequence[Excess]) -> list[Fault]:

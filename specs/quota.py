@@ -94,7 +94,7 @@ class Claimant:
     @property
     def scopes(self) -> tuple[Scope, Scope]:
         """The scopes that it counts in."""
-        return UserScope(self.owner), VoScope(self.vo)
+        return scopes_of(self.owner, self.vo)
 
     @property
     def claims(self) -> Amounts:
@@ -107,6 +107,11 @@ class Standing(NamedTuple):
 
     position: int
     excess: Sequence[Excess]
+
+
+def scopes_of(owner: Owner, vo: str) -> tuple[Scope, Scope]:
+    """Return the scopes that a deployment of `owner` in `vo` counts in."""
+    return UserScope(owner), VoScope(vo)
 
 
 def asks_of(deployment: Deployment, now: datetime) -> dict[str, int]:

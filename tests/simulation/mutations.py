@@ -14,7 +14,7 @@ from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.steps import Plan, RemoveFinalizer
 from specs import admission, pruning, store, trash
 from specs.model import JOB_FINALIZER, Phase, Reach, Reservation
-from specs.quota import NOTHING, asks_of, difference
+from specs.quota import NOTHING, asks_of, difference, scopes_of
 from specs.store import SpecStore
 from tests.simulation.oracles import (
     became_quiet,
@@ -196,7 +196,7 @@ def release_at_the_suspend() -> Mutation:
         admitted = admit(write, record, quotas)
         if admitted.over_quota or asks_of(record, write.now()):
             return admitted
-        admission.count(write, admission._claimant_of(record), difference(NOTHING, before))
+        admission.count(write, scopes_of(record.owner, record.vo), difference(NOTHING, before))
         return replace(admitted, reservation=Reservation())
 
     return patch.object(store, "admit", hasty)
