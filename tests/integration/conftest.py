@@ -28,6 +28,7 @@ from specs.model import Condition, Deployment, DeploymentStatus, Owner, Phase
 from specs.store import SpecStore
 from specs.userconf import read_userconf
 from tests.builders import SEAL
+from tests.real import wait_until
 from tests.whole import Whole
 
 VOS = ("vo.ai4eosc.eu", "vo.imagine-ai.eu")
@@ -115,11 +116,14 @@ class Server:
 
     @contextmanager
     def meanwhile(self, *steps: Callable[[], Any]) -> Iterator[None]:
-        """Take each step as soon as somebody waits for a change."""
+        """Take each step as soon as somebody waits for a change who did not wait before."""
+        waits = self.app.state.changes._wanted
+        # One of before has the answer already, and is on the way out.
+        wait_until(lambda: not waits.is_set(), within_s=WAIT_S, every_s=0.001)
 
         def take() -> None:
             for step in steps:
-                assert self.app.state.changes._wanted.wait(WAIT_S)
+                assert waits.wait(WAIT_S)
                 step()
 
         thread = threading.Thread(target=take)
