@@ -22,9 +22,10 @@ from specs.faults import (
 )
 from specs.model import SECRET_SET, Deployment, Phase
 from specs.priorities import PriorityClasses, usable_classes
+from specs.provenance import refuse_declared
 from specs.quota import excess_faults, excess_in_words
 from specs.reading import Page
-from specs.revisions import runs_the_same
+from specs.revisions import runs_the_same, says_the_same
 from specs.store import SpecStore
 from specs.userconf import UserConf
 from specs.wish import Wish, manifest_of, patched_manifest, wish_of_conf, wish_of_manifest
@@ -159,17 +160,22 @@ class Deployments:
         vo: str | None = None,
         precondition: Precondition = ANY,
         dry_run: bool = False,
+        take_over: bool = False,
     ) -> Outcome:
-        """Create or replace a deployment by manifest. Raises `InvalidSpec`, `VersionConflict`."""
+        """Create or replace a deployment by manifest.
+
+        What a spec file declares is changed with `take_over` only.
+        Raises `InvalidSpec`, `VersionConflict`, `ManagedBySource`.
+        """
         body = _in_vo(body, vo)
         current = self._current(user, name, body)
-        if current is None and user.acts_for_another:
+        if current is None and user.acts_for_another and not dry_run:
             raise NotFound(f"no deployment {name!r}: only its owner can declare a new one")
         wish = self._wish(user, body, kept=current)
         _refuse_renaming(wish, name=name)
         version = precondition.version_to_replace(current)
         if dry_run:
-            return self._tried(user, wish, may_replace=True)
+            return self._tried(user, wish, may_replace=True, take_over=take_over)
         deployment, created = self.store.put(
             wish,
             owner=user.owner,
@@ -178,6 +184,7 @@ class Deployments:
             source=self.source,
             if_version=version,
             must_not_exist=precondition.must_not_exist,
+            take_over=take_over,
         )
         return Outcome(deployment, created)
 
@@ -190,6 +197,7 @@ class Deployments:
         vo: str | None = None,
         precondition: Precondition = ANY,
         dry_run: bool = False,
+        take_over: bool = False,
     ) -> Outcome:
         """Change parts of a deployment by merge patch (RFC 7396).
 
@@ -204,7 +212,13 @@ class Deployments:
             read = Precondition(frozenset({wanted or current.resource_version}))
             try:
                 return self.apply(
-                    user, name, body, vo=current.vo, precondition=read, dry_run=dry_run
+                    user,
+                    name,
+                    body,
+                    vo=current.vo,
+                    precondition=read,
+                    dry_run=dry_run,
+                    take_over=take_over,
                 )
             except VersionConflict:
                 # The reconciler's status moved the version: merge into what is there now.
@@ -220,18 +234,26 @@ class Deployments:
         vo: str | None = None,
         precondition: Precondition = ANY,
         dry_run: bool = False,
+        take_over: bool = False,
     ) -> Outcome:
         """Ask for the end of a deployment; asked again, it is the same.
 
-        Raises `NotFound`, `VersionConflict`.
+        What a spec file declares goes with `take_over` only.
+        Raises `NotFound`, `VersionConflict`, `ManagedBySource`.
         """
         deployment = self.find(user, name, vo=vo)
         version = precondition.version_to_replace(deployment)
         if dry_run:
+            if not take_over:
+                refuse_declared(deployment)
             return Outcome(deployment, created=False, plan=PlanView(effect="stops", fits=True))
         return Outcome(
             self.store.request_deletion(
-                deployment.uid, actor=user.name, source=self.source, if_version=version
+                deployment.uid,
+                actor=user.name,
+                source=self.source,
+                if_version=version,
+                take_over=take_over,
             ),
             created=False,
         )
@@ -263,7 +285,9 @@ class Deployments:
         except NotFound:
             return None
 
-    def _tried(self, user: User, wish: Wish, *, may_replace: bool) -> Outcome:
+    def _tried(
+        self, user: User, wish: Wish, *, may_replace: bool, take_over: bool = False
+    ) -> Outcome:
         """Return what storing the wish would leave, without storing it."""
         try:
             current = self.find(user, wish.name, vo=wish.vo)
@@ -277,6 +301,8 @@ class Deployments:
             return Outcome(metadata, created=False, plan=PlanView(effect="unchanged", fits=True))
         if not may_replace:
             raise AlreadyExists(f"{wish.name} exists with another spec")
+        if not take_over and not says_the_same(current, wish):
+            refuse_declared(current)
         changed = replace(
             current,
             spec=wish.spec,

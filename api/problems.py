@@ -18,6 +18,7 @@ from specs.faults import (
     Fault,
     Forbidden,
     InvalidSpec,
+    ManagedBySource,
     NotAMember,
     NotFound,
     QuotaExceeded,
@@ -124,6 +125,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
     Forbidden: Kind(403, "Forbidden", "You may not do this", "Ask your VO's manager for the role."),
     AlreadyExists: Kind(
         409, "AlreadyExists", "The name is taken", "PUT changes a spec; POST needs a free name."
+    ),
+    ManagedBySource: Kind(
+        409,
+        "ManagedBySource",
+        "A spec file declares it",
+        "Change the file; or take the deployment over from it for good, with takeOver=true.",
     ),
     VersionConflict: Kind(
         412, "VersionConflict", "It moved since you read it", "Read it again, then decide again."

@@ -10,6 +10,7 @@ from reconciler.lease import ends_soon
 from reconciler.phase import READY, Doing, Look, current_allocation
 from reconciler.steps import Observed, Plan
 from specs.model import Condition, Deployment, Phase
+from specs.provenance import declared_in
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -20,6 +21,7 @@ def conditions_after(
     """Return the conditions of `deployment` after `look`, which found it `doing` so."""
     conditions = _Conditions(deployment.status.conditions, now)
     conditions.set("Accepted", "True", "Accepted", "the spec is stored")
+    _set_source(conditions, deployment)
     _set_synced(conditions, deployment, look, doing)
     _set_stalled(conditions, deployment, look)
     if look.plan is None or look.observed is None:
@@ -54,6 +56,16 @@ def _set_synced(
         conditions.set("Synced", "False", "Pending", look.plan_reason)
     else:
         conditions.set("Synced", "True", "Synced", "Nomad has the job as declared")
+
+
+def _set_source(conditions: "_Conditions", deployment: Deployment) -> None:
+    if deployment.source_fault:
+        message = f"the last good spec stays: {deployment.source_fault}"
+        conditions.set("SourceValid", "False", "InvalidFile", message)
+    elif where := declared_in(deployment.source):
+        conditions.set("SourceValid", "True", "Valid", f"declared in {where}")
+    else:
+        conditions.drop("SourceValid")
 
 
 def _set_stalled(conditions: "_Conditions", deployment: Deployment, look: Look) -> None:
@@ -146,6 +158,9 @@ class _Conditions:
         self._by_type[kind] = Condition(
             type=kind, status=status, reason=reason, message=message, last_transition_time=since
         )
+
+    def drop(self, kind: str) -> None:
+        self._by_type.pop(kind, None)
 
     def has(self, kind: str) -> bool:
         return kind in self._by_type

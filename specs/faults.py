@@ -7,6 +7,7 @@ SpecError
  ├ NotFound          absent, or somebody else's: never told apart    404
  ├ Forbidden         known user, not allowed                         403
  ├ AlreadyExists     the name is taken by another spec               409
+ ├ ManagedBySource   a spec file declares it: edit that              409
  ├ VersionConflict   it moved since the caller read it               412
  └ StoreUnavailable  locked or out of reach: nothing was written     503
     ├ StoreFull      no room on its disk: nothing was written        507
@@ -64,6 +65,17 @@ class Forbidden(SpecError):
 
 class AlreadyExists(SpecError):
     """The name is taken by a different spec. Use PUT to change it, or choose another name."""
+
+
+class ManagedBySource(SpecError):
+    """A spec file declares the deployment, so that file is to be changed; or take it over.
+
+    `path` is the file below the root of its source, "" where it is not known.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        self.path = path
+        super().__init__(message)
 
 
 class VersionConflict(SpecError):

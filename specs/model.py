@@ -288,7 +288,8 @@ class Deployment:
     `generation` counts changes of the wish, `resource_version` changes of anything (the ETag),
     `secrets_generation` is the generation at which a secret last changed (0: there is none). `pin`
     is the older generation that runs instead. `deletion_held` says why its source's deletion waits
-    for a person's yes ("": nothing waits).
+    for a person's yes ("": nothing waits), `source_fault` what is wrong with the file that declares
+    it ("": nothing): the record keeps what that file said last.
     """
 
     uid: str
@@ -303,6 +304,7 @@ class Deployment:
     created_at: datetime
     deletion_requested_at: datetime | None = None
     deletion_held: str = ""
+    source_fault: str = ""
     pin: Pin | None = None
     finalizers: tuple[str, ...] = (JOB_FINALIZER,)
     labels: Mapping[str, str] = field(default_factory=dict)

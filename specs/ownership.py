@@ -1,6 +1,9 @@
-"""What sources own in the store: what of it goes, what waits for a yes, and the yes."""
+"""What sources own in the store: what of it goes, what waits for a yes, and the yes.
 
-from collections.abc import Sequence
+Who decides over a record, and how that changes hands, is said by `specs.provenance`.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -9,6 +12,7 @@ from sqlalchemy import Connection, bindparam, case, delete, func, insert, select
 
 from specs.faults import AlreadyExists
 from specs.model import Deployment, Owner
+from specs.provenance import declared_in, released, taken_by_people
 from specs.pruning import (
     WINDOW,
     DeletionBudget,
@@ -19,11 +23,19 @@ from specs.pruning import (
     Pruning,
     judge_pruning,
 )
-from specs.reading import RECORDS, record_of
+from specs.reading import RECORDS, record_of, trashed_record
 from specs.records import instant_text, source_id
 from specs.revisions import marked_for_deletion, refuse_absent
-from specs.schema import deployments, prunes
-from specs.timeline import Author, deletion_confirmed, deletion_held, deletion_requested
+from specs.schema import deployments, prunes, sources, trash
+from specs.timeline import (
+    Author,
+    deletion_confirmed,
+    deletion_held,
+    deletion_requested,
+    source_invalid,
+    source_valid,
+    taken_over,
+)
 from specs.transaction import Subject, Write
 
 LIVING: Final = deployments.c.deletion_requested_at.is_(None)
@@ -49,6 +61,7 @@ SOURCES: Final = (
     .group_by(deployments.c.source_id)
     .order_by(deployments.c.source_id)
 )
+OWNED_WITH_FAULT: Final = OWNED.add_columns(deployments.c.source_fault)
 HELD: Final = OWNED.with_only_columns(deployments.c.uid).where(deployments.c.deletion_held != "")
 
 HELD_RECORDS: Final = RECORDS.where(
@@ -73,19 +86,113 @@ class Pruned:
     held: Sequence[Deployment] = ()
 
 
-def refuse_foreign(record: Deployment, source: str) -> None:
-    """Do nothing where `record` belongs to `source`.
+def take_for_people(write: Write, record: Deployment, author: Author) -> Deployment:
+    """Write `record` as people's, and return it so; itself where it is theirs already."""
+    if not source_id(record.source):
+        return record
+    taken = replace(
+        record,
+        source=taken_by_people(record, author.source),
+        source_fault="",
+        deletion_held="",
+        resource_version=write.version,
+    )
+    write.save(taken, wished=True)
+    write.tell(Subject.of(taken), taken_over(author, before=_decider(record), now=_decider(taken)))
+    return taken
+
+
+def take_for_source(
+    write: Write, record: Deployment, source: Mapping[str, str], *, as_wished: bool
+) -> Deployment:
+    """Return `record` as it belongs to `source`; people's only where its file says the same.
+
+    A source that the site no longer has gives way like people do.
 
     Raises:
         AlreadyExists: it belongs to another source, or to people.
     """
-    other = source_id(record.source)
-    if other != source:
-        by = other or f"people ({record.source.get('type', 'api')})"
-        raise AlreadyExists(
-            f"{record.name!r} in {record.vo} is managed by {by}: change it there, or delete it "
-            "there first"
+    mine, other = source_id(source), source_id(record.source)
+    if other == mine:
+        return record
+    free = released(source, record) or (bool(other) and not _is_known(write.connection, other))
+    by = _decider(record)
+    if free and as_wished:
+        author = Author(mine, source)
+        taken = replace(record, source=dict(source), resource_version=write.version)
+        write.tell(Subject.of(record), taken_over(author, before=by, now=_decider(taken)))
+        return taken
+    how = "say in the file what it says there, and the file takes it over" if free else ""
+    how = how or "change the file, or delete it there first"
+    raise AlreadyExists(f"{record.name!r} in {record.vo} is declared by {by}: {how}")
+
+
+def refuse_taken_away(write: Write, place: Place, source: Mapping[str, str]) -> None:
+    """Do nothing where people did not take a record over from just this document and delete it.
+
+    Raises:
+        AlreadyExists: they did.
+    """
+    query = (
+        select(trash.c.record, trash.c.at)
+        .where(
+            trash.c.owner_iss == place.owner.iss,
+            trash.c.owner_sub == place.owner.sub,
+            trash.c.vo == place.vo,
+            trash.c.name == place.name,
         )
+        .order_by(trash.c.version.desc())
+        .limit(1)
+    )
+    row = write.connection.execute(query).one_or_none()
+    if row is None:
+        return
+    record = trashed_record(row.record)
+    if "takenFrom" in record.source and not released(source, record):
+        raise AlreadyExists(
+            f"{place.name!r} in {place.vo} was taken over from this file and deleted: remove it"
+            " from the file, or change what the file says of it"
+        )
+
+
+def mark_faults(write: Write, source: str, faults: Mapping[Place, str]) -> None:
+    """Write what is wrong with the file of each of the source's records, "" where nothing is.
+
+    The loop looks at those that changed, so that their status can say so.
+    """
+    for uid, fault in faults_to_mark(write.connection, source, faults).items():
+        write.take_number()
+        record = write.record(uid) or refuse_absent(uid)
+        marked = replace(record, source_fault=fault, resource_version=write.version)
+        write.save(marked, wished=True)
+        author = Author(source, record.source)
+        write.tell(
+            Subject.of(marked), source_invalid(fault, author) if fault else source_valid(author)
+        )
+
+
+def faults_to_mark(
+    connection: Connection, source: str, faults: Mapping[Place, str]
+) -> Mapping[str, str]:
+    """Return by uid what is to be said of a file and is not said yet."""
+    to_mark = {}
+    for row in connection.execute(OWNED_WITH_FAULT, {"source_id": source}):
+        place = Place(Owner(row.owner_iss, row.owner_sub), row.vo, row.name)
+        if faults.get(place, "") != row.source_fault:
+            to_mark[row.uid] = faults.get(place, "")
+    return to_mark
+
+
+def _decider(record: Deployment) -> str:
+    source, where = source_id(record.source), declared_in(record.source)
+    if not source:
+        return f"people ({record.source.get('type', 'api')})"
+    return f"{where} of {source}" if where else source
+
+
+def _is_known(connection: Connection, source: str) -> bool:
+    query = select(sources.c.id).where(sources.c.id == source)
+    return connection.execute(query).one_or_none() is not None
 
 
 def fetch_sources(connection: Connection) -> list[SourceState]:
@@ -103,7 +210,9 @@ def judged(
 ) -> Pruning:
     """Return what is to be done after a read of a source."""
     owned = [
-        Owned(row.uid, Place(Owner(row.owner_iss, row.owner_sub), row.vo, row.name), row[-1])
+        Owned(
+            row.uid, Place(Owner(row.owner_iss, row.owner_sub), row.vo, row.name), row.deletion_held
+        )
         for row in connection.execute(OWNED, {"source_id": listing.source})
     ]
     given = {"source_id": listing.source, "since": instant_text(now - WINDOW)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select
 
 from specs.feeds import newest_change
@@ -84,6 +85,11 @@ def fetch_named(
         rows = connection.execute(NAMED_IN_VO, given | {"vo": vo})
     # An owner has a name in a VO or two: told apart here, the statement need not grow with `vos`.
     return [record_of(row) for row in rows if row.vo in reach.vos]
+
+
+def trashed_record(record: str) -> Deployment:
+    """Return the record that a row of the trash keeps as JSON."""
+    return deployment_of(Row(**from_json(record)), job=None)
 
 
 def fetch_page(

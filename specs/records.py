@@ -61,6 +61,7 @@ class Row(NamedTuple):
     asks: str = "{}"
     queued_at: int | None = None
     queue_rank: int = 0
+    source_fault: str = ""
 
 
 class Look(NamedTuple):
@@ -126,6 +127,7 @@ def row_of(record: Deployment) -> Row:
         asks=json_text(record.reservation.asks),
         queued_at=record.reservation.queued_at,
         queue_rank=record.reservation.rank,
+        source_fault=record.source_fault,
         **look._asdict(),
     )
 
@@ -145,6 +147,7 @@ def deployment_of(row: Row, job: str | None) -> Deployment:
         created_at=datetime.fromisoformat(row.created_at),
         deletion_requested_at=optional_instant(row.deletion_requested_at),
         deletion_held=row.deletion_held,
+        source_fault=row.source_fault,
         pin=None if row.pin is None else PIN.validate_json(row.pin),
         finalizers=tuple(from_json(row.finalizers)),
         labels=from_json(row.labels),

@@ -84,6 +84,7 @@ def revised(
         source=dict(source),
         pin=kept.pin if runs_the_same(kept.spec, wish.spec) and not new_secrets else None,
         deletion_held="",
+        source_fault="",
     )
 
 
@@ -92,15 +93,20 @@ def runs_the_same(one: DeploymentSpec, other: DeploymentSpec) -> bool:
     return one == other.model_copy(update={s: getattr(one, s) for s in SWITCHES})
 
 
+def says_the_same(record: Deployment, wish: Wish) -> bool:
+    """Whether `wish` says what `record` does; which values its secrets have is left open."""
+    kept = (record.spec, record.labels, record.annotations)
+    return kept == (wish.spec, wish.labels, wish.annotations)
+
+
 def as_wished(record: Deployment, wish: Wish, stored: Mapping[str, str]) -> bool:
     """Whether `record` with the secrets `stored` is just what `wish` wants.
 
     Raises:
         InvalidSpec: the wish keeps a secret that was never set.
     """
-    kept = (record.spec, record.labels, record.annotations, stored)
     wanted = resolved_secrets(wish.secrets, stored)
-    return kept == (wish.spec, wish.labels, wish.annotations, wanted)
+    return says_the_same(record, wish) and stored == wanted
 
 
 def pinned(kept: Deployment, revision: Revision, *, by: str, version: int) -> Deployment:
@@ -127,6 +133,7 @@ def marked_for_deletion(kept: Deployment, *, version: int, now: datetime) -> Dep
         resource_version=version,
         deletion_requested_at=now,
         deletion_held="",
+        source_fault="",
         reservation=Reservation(kept.reservation.counted),
     )
 
@@ -143,6 +150,7 @@ def undeleted(kept: Deployment, *, source: Mapping[str, str], version: int) -> D
         deletion_requested_at=None,
         finalizers=tuple(dict.fromkeys((JOB_FINALIZER, *kept.finalizers))),
         source=dict(source),
+        source_fault="",
     )
 
 

@@ -78,6 +78,7 @@ deployments = Table(
     Column("asks", Text, nullable=False),
     Column("queued_at", BigInteger),
     Column("queue_rank", BigInteger, nullable=False),
+    Column("source_fault", Text, nullable=False),
     UniqueConstraint("owner_iss", "owner_sub", "vo", "name", name="deployments_name"),
     Index("deployments_born", "owner_iss", "owner_sub", "born", unique=True),
     Index("deployments_wished", "wished", unique=True),
@@ -94,7 +95,8 @@ deployments = Table(
 """One row per record. `applied_digest` is null while nothing is applied, `pin` while the wish runs,
 `queued_at` while the wish is let in; `counted` and `asks` are amounts of the quota in JSON.
 
-`source_id` names the source whose reads decide over the record, "" where people do.
+`source_id` names the source whose reads decide over the record, "" where people do; `source_fault`
+is what is wrong with its file.
 """
 
 applied_jobs = Table(
@@ -205,3 +207,14 @@ prunes = Table(
     Column("at", Text, nullable=False),
 )
 """Deletions that a source made without a person's yes; the budget counts the latest of them."""
+
+sources = Table(
+    "sources",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("report", Text, nullable=False),
+    Column("asked", BigInteger, nullable=False),
+)
+"""The sources of spec files that the site has: `report` is what the last read found, in JSON;
+`asked` counts how often somebody asked for a read.
+"""

@@ -26,8 +26,9 @@ from specs.model import (
     Owner,
     Reach,
 )
-from specs.ownership import Pruned, refuse_foreign
-from specs.pruning import DeletionBudget, Listing
+from specs.ownership import Pruned, refuse_taken_away, take_for_source
+from specs.provenance import moved, refuse_declared, written_by_people
+from specs.pruning import DeletionBudget, Listing, Place
 from specs.quota import NO_QUOTAS, Quotas
 from specs.reading import (
     fetch_look,
@@ -45,6 +46,7 @@ from specs.revisions import (
     refuse_while_being_deleted,
     resolved_secrets,
     revised,
+    says_the_same,
 )
 from specs.sealed_rows import seal_all
 from specs.sealing import Seal, opened
@@ -61,6 +63,7 @@ class Change(Enum):
     CREATED = auto()
     CHANGED = auto()
     UNCHANGED = auto()
+    TAKEN = auto()
 
 
 def utc_now() -> datetime:
@@ -162,17 +165,19 @@ class SpecStore(Readable):
         actor: str | None = None,
         if_version: int | None = None,
         must_not_exist: bool = False,
+        take_over: bool = False,
     ) -> tuple[Deployment, bool]:
         """Create or replace; return the record and whether it is new.
 
         An unchanged wish writes nothing. Changed labels or annotations move `resource_version`
         only; a changed spec or secret is a new generation. Something else to run lifts a pin.
         `actor` is who did it, None: the owner. `if_version` is the `resource_version` that the
-        caller read.
+        caller read. What a spec file declares belongs to people from then on with `take_over`.
 
         Raises:
             VersionConflict: the record is not at `if_version`, or is there and must not be.
             AlreadyExists: the record is being deleted.
+            ManagedBySource: a spec file declares it, and the wish says more than other secrets.
             InvalidSpec: the wish keeps a secret that was never set.
             QuotaExceeded: the quota has no room for it, and the site no line to wait in.
         """
@@ -184,16 +189,29 @@ class SpecStore(Readable):
             author = Author(actor or owner_name, source)
             if record is None:
                 return self._insert(write, wish, owner, owner_name, author), True
+            if take_over:
+                record = ownership.take_for_people(write, record, author)
+            elif not says_the_same(record, wish):
+                refuse_declared(record)
             return self._revise(write, record, wish, owner_name, author), False
 
     def put_from_source(
-        self, wish: Wish, *, owner: Owner, owner_name: str, source: Mapping[str, str]
+        self,
+        wish: Wish,
+        *,
+        owner: Owner,
+        owner_name: str,
+        source: Mapping[str, str],
+        dry_run: bool = False,
     ) -> tuple[Deployment, Change]:
         """Create or replace in the name of a source; `source` has its `id`.
 
+        A record of people's that is just as the source wants it belongs to the source from then on,
+        unless they took it over from that very document. A dry run writes nothing.
+
         Raises:
             AlreadyExists: the name belongs to another source or to people, or the record is being
-                deleted.
+                deleted, or was taken over from this document and deleted.
             InvalidSpec: the wish keeps a secret that was never set.
             QuotaExceeded: the quota has no room for it, and the site no line to wait in.
         """
@@ -204,26 +222,43 @@ class SpecStore(Readable):
                 # Most wishes of most reads: told without a turn at the lock of the writers.
                 settled = source_id(record.source) == mine and not record.being_deleted
                 kept = opened(record.uid, fetch_secrets(connection, record.uid), self._seal)
-                if settled and as_wished(record, wish, kept):
+                if settled and as_wished(record, wish, kept) and not moved(record, source):
                     return record, Change.UNCHANGED
-        with self._write() as write:
+        with self._write(keep=not dry_run) as write:
             author = Author(mine, source)
             there = write.record_named(owner, wish.vo, wish.name)
             if there is None:
+                refuse_taken_away(write, Place(owner, wish.vo, wish.name), source)
                 return self._insert(write, wish, owner, owner_name, author), Change.CREATED
-            refuse_foreign(there, mine)
-            changed = self._revise(write, there, wish, owner_name, author)
-            return changed, Change.UNCHANGED if changed is there else Change.CHANGED
+            refuse_while_being_deleted(there)
+            wanted = as_wished(there, wish, write.secrets(there.uid))
+            taken = take_for_source(write, there, source, as_wished=wanted)
+            # A file knows its owner's `sub`; the name that a token told stays.
+            changed = self._revise(write, taken, wish, there.owner_name, author)
+            if changed is not taken:
+                return changed, Change.CHANGED
+            if moved(there, source):
+                changed = replace(taken, source=dict(source), resource_version=write.version)
+                write.save(changed, wished=False)
+            return changed, Change.UNCHANGED if taken is there else Change.TAKEN
 
     def request_deletion(
-        self, uid: str, *, actor: str, source: Mapping[str, str], if_version: int | None = None
+        self,
+        uid: str,
+        *,
+        actor: str,
+        source: Mapping[str, str],
+        if_version: int | None = None,
+        take_over: bool = False,
     ) -> Deployment:
         """Mark a record for deletion; the reconciler does the rest. Asking again changes nothing.
 
-        `actor` and `source` say who asks, and by which way in.
+        `actor` and `source` say who asks, and by which way in. What a spec file declares goes with
+        `take_over` only, and stays away until the file says something else.
 
         Raises:
             NotFound: there is no such record.
+            ManagedBySource: a spec file declares it.
             VersionConflict: the record is not at `if_version` and not being deleted yet.
         """
         with self._write() as write:
@@ -233,9 +268,13 @@ class SpecStore(Readable):
             if record.being_deleted:
                 return record
             refuse_stale(record, record.name, if_version)
+            author = Author(actor, source)
+            if take_over:
+                record = ownership.take_for_people(write, record, author)
+            refuse_declared(record)
             marked = marked_for_deletion(record, version=write.version, now=write.now())
             write.save(marked, wished=True)
-            write.tell(Subject.of(marked), timeline.deletion_requested(Author(actor, source)))
+            write.tell(Subject.of(marked), timeline.deletion_requested(author))
             if record.over_quota:
                 let_in(write, self._quotas, beside=record)
             return marked
@@ -340,15 +379,25 @@ class SpecStore(Readable):
             if not chunk:
                 return removed
 
-    def prune(self, listing: Listing, budget: DeletionBudget) -> Pruned:
+    def mark_faults(self, source: str, faults: Mapping[Place, str]) -> None:
+        """Say of each of the source's records what is wrong with its file; nothing where it is not
+        named."""
+        with self._database.read() as connection:
+            if not ownership.faults_to_mark(connection, source, faults):
+                return
+        with self._write() as write:
+            ownership.mark_faults(write, source, faults)
+
+    def prune(self, listing: Listing, budget: DeletionBudget, *, dry_run: bool = False) -> Pruned:
         """Delete, or hold, what its source no longer lists; release what it lists again.
 
-        Judged and written at once, so that no two passes exceed the budget together.
+        Judged and written at once, so that no two passes exceed the budget together. A dry run
+        writes nothing.
         """
         with self._database.read() as connection:
             if ownership.judged(connection, listing, budget, now=self._now()).nothing:
                 return Pruned()
-        with self._write() as write:
+        with self._write(keep=not dry_run) as write:
             pruned = ownership.prune(write, listing, budget)
             let_in(write, self._quotas)
             return pruned
@@ -455,10 +504,12 @@ class SpecStore(Readable):
                 )
 
     @contextmanager
-    def _write(self, *, durable: bool = True) -> Iterator[Write]:
+    def _write(self, *, durable: bool = True, keep: bool = True) -> Iterator[Write]:
         with self._database.write(durable=durable) as connection:
             write = Write(connection, durable=durable, now=self._now, seal=self._seal)
             yield write
+            if not keep:
+                return  # what is not committed is undone
             if write.changed:
                 connection.commit()
         if write.changed:
@@ -505,7 +556,9 @@ class SpecStore(Readable):
             wish,
             new_secrets=values != kept,
             owner_name=owner_name,
-            source=author.source,
+            source=author.source
+            if source_id(author.source)
+            else written_by_people(record, author.source),
             version=write.version,
         )
         if changed.generation > record.generation:

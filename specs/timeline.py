@@ -72,6 +72,21 @@ def deletion_confirmed(author: Author) -> Event:
     return told(author, "DeletionConfirmed", "The held deletion was confirmed.")
 
 
+def taken_over(author: Author, *, before: str, now: str) -> Event:
+    """Return the event of another source, or people, that decide over a record from now on."""
+    return told(author, "TakenOver", f"It is declared by {now} from now on, no longer by {before}.")
+
+
+def source_invalid(fault: str, author: Author) -> Event:
+    """Return the event of a file that can't be used: what it said last stays."""
+    return told(author, "SourceInvalid", f"The last good spec stays: {fault}", "Warning")
+
+
+def source_valid(author: Author) -> Event:
+    """Return the event of a file that can be used again."""
+    return told(author, "SourceValid", "The file that declares it can be used again.")
+
+
 def deleted() -> Event:
     """Return the event of a record that goes to the trash."""
     return told(BY_RECONCILER, "Deleted", "Nothing of it runs; the record is in the trash.")

@@ -11,8 +11,8 @@ from specs.admission import admit
 from specs.faults import AlreadyExists
 from specs.model import Deployment, Reach, Trashed
 from specs.quota import Quotas
-from specs.reading import fetch_named, within
-from specs.records import Row, deployment_of, instant_text
+from specs.reading import fetch_named, trashed_record, within
+from specs.records import instant_text
 from specs.revisions import refuse_absent, refuse_ambiguous, undeleted, without_a_past
 from specs.schema import departures, events, revisions, trash
 from specs.sealing import opened
@@ -42,8 +42,7 @@ def fetch_deleted(connection: Connection, uids: Sequence[str]) -> frozenset[str]
 def trashed_of(row: Sequence[Any]) -> Trashed:
     """Return what one row of `TRASH` keeps."""
     _, record, at, _ = row
-    deployment = deployment_of(Row(**from_json(record)), job=None)
-    return Trashed(deployment, datetime.fromisoformat(at))
+    return Trashed(trashed_record(record), datetime.fromisoformat(at))
 
 
 def undelete(

@@ -241,6 +241,14 @@ Vo = Annotated[
 DryRun = Annotated[
     bool, Query(alias="dryRun", description="Store nothing; say what would be stored and done.")
 ]
+TakeOver = Annotated[
+    bool,
+    Query(
+        alias="takeOver",
+        description="Take the deployment over from the spec file that declares it: people decide"
+        " over it from then on.",
+    ),
+]
 IfMatch = Annotated[str | None, Header(description="The ETag that the write is based on.")]
 IfNoneMatch = Annotated[str | None, Header()]
 IdempotencyKey = Annotated[

@@ -105,9 +105,9 @@ def in_threads(number: int, work: Callable[[int], object]) -> list[object]:
     return answers
 
 
-def delete(store: SpecStore, uid: str) -> None:
+def delete(store: SpecStore, uid: str, **conditions: Any) -> None:
     """Delete a record as the reconciler ends it: it goes to the trash."""
-    request_deletion(store, uid)
+    request_deletion(store, uid, **conditions)
     store.remove_finalizer(uid, JOB_FINALIZER)
 
 

@@ -1,10 +1,12 @@
 """Reads of sources taken into the store, on every database that the store works on."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from specs.faults import ManagedBySource
 from specs.intake import (
     DeletionBudget,
     Intake,
@@ -54,13 +56,19 @@ def take(
     store: SpecStore, names: Iterable[str], *, source: str = GIT, **rest: Any
 ) -> Mapping[str, Sequence[str]]:
     """Take a complete read of these names in; return the names under each word of the intake."""
-    given = {"complete": True, "kept": ()} | rest
-    intake = take_in(store, SourceRead(source, wishes=wishes(names), **given), BUDGET)
+    given = {key: rest.pop(key) for key in ("complete", "kept") if key in rest}
+    read = SourceRead(
+        source,
+        given.get("complete", True),
+        [sourced(a_wish(name), **rest) for name in names],
+        kept=given.get("kept", ()),
+    )
+    intake = take_in(store, read, BUDGET)
     return told(intake)
 
 
 def told(intake: Intake) -> dict[str, list[str]]:
-    words = ("created", "changed", "unchanged", "deleted", "held")
+    words = ("created", "changed", "unchanged", "taken", "deleted", "held")
     found = {word: [record.name for record in getattr(intake, word)] for word in words}
     found["faults"] = [refused.wish.wish.name for refused in intake.faults]
     return {word: sorted(names) for word, names in found.items() if names}
@@ -217,8 +225,8 @@ def test_a_name_of_somebody_else_is_a_fault_and_stays(store: SpecStore) -> None:
     assert told(intake) == {"created": ["n2"], "faults": ["n0", "n1"]}
     assert [named(store, "n0"), named(store, "n1")] == before
     messages = [refused.faults[0].message for refused in intake.faults]
-    assert "managed by people (api)" in messages[0]
-    assert "managed by other" in messages[1]
+    assert "is declared by people (api): say in the file what it says there" in messages[0]
+    assert "is declared by other: " in messages[1]
     # Nor does its absence matter to what it does not own.
     take(store, ["n2"])
     assert sorted(living(store)) == ["n0", "n1", "n2"]
@@ -227,7 +235,7 @@ def test_a_name_of_somebody_else_is_a_fault_and_stays(store: SpecStore) -> None:
 
 def test_a_wish_that_is_refused_is_a_fault_and_deletes_nothing(store: SpecStore) -> None:
     take(store, numbered(3))
-    request_deletion(store, named(store, "n0").uid)
+    request_deletion(store, named(store, "n0").uid, take_over=True)
     broken = sourced(replaced_secret(a_wish("n1")))
     read = SourceRead(GIT, True, [*wishes(["n0", "n2", "n2"]), broken])
     intake = take_in(store, read, BUDGET)
@@ -241,16 +249,128 @@ def replaced_secret(wish: Wish) -> Wish:
     return Wish(wish.vo, wish.name, wish.spec, {"general.jupyter_password": SECRET_SET})
 
 
-def test_what_a_person_deleted_comes_back_while_its_file_is_there(store: SpecStore) -> None:
-    take(store, ["n0"])
-    delete(store, "uid-1")
-    assert take(store, ["n0"]) == {"created": ["n0"]}
+PATH = {"path": "deploy/n.yaml", "line": "3", "digest": "d1"}
 
 
-def test_what_a_person_replaces_is_no_longer_the_sources(store: SpecStore) -> None:
+def test_what_a_file_declares_is_not_for_people_to_change(store: SpecStore) -> None:
+    take(store, ["n0"], **PATH)
+    record = named(store, "n0")
+    for write in (
+        lambda: put(store, a_wish("n0", ram=9000)),
+        lambda: request_deletion(store, record.uid),
+    ):
+        with pytest.raises(
+            ManagedBySource, match=r"deploy/n\.yaml:3 of .* edit deploy/n\.yaml"
+        ) as refusal:
+            write()
+        assert refusal.value.path == "deploy/n.yaml"
+    assert put(store, a_wish("n0")) == (record, False)
+    assert named(store, "n0") == record
+
+
+def test_a_secret_that_a_file_leaves_open_is_for_people_to_set(store: SpecStore) -> None:
+    open_in_file = a_wish("n0", password="first-secret")
+    take_in(store, SourceRead(GIT, True, [sourced(open_in_file, **PATH)]), BUDGET)
+    put(store, replace(open_in_file, secrets={"general.jupyter_password": "second-secret"}))
+    record = named(store, "n0")
+    assert (record.generation, record.source["id"]) == (2, GIT)
+    kept = replace(open_in_file, secrets={"general.jupyter_password": SECRET_SET})
+    assert told(take_in(store, SourceRead(GIT, True, [sourced(kept, **PATH)]), BUDGET)) == {
+        "unchanged": ["n0"]
+    }
+
+
+def test_people_take_over_aloud_and_the_file_takes_back_only_when_it_changed(
+    store: SpecStore,
+) -> None:
+    take(store, ["n0"], **PATH)
+    put(store, a_wish("n0"), take_over=True)
+    taken = named(store, "n0")
+    assert taken.source["takenFrom"] == GIT
+    event = store.events(taken.uid)[-1].event
+    assert (event.reason, event.actor) == ("TakenOver", "Alice")
+    assert "deploy/n.yaml:3" in event.message
+    assert take(store, ["n0"], **PATH) == {"faults": ["n0"]}
+    put(store, a_wish("n0", ram=9000))
+    assert named(store, "n0").source["takenFrom"] == GIT
+    assert take(store, ["n0"], **PATH | {"digest": "d2"}) == {"faults": ["n0"]}
+    put(store, a_wish("n0"))
+    assert take(store, ["n0"], **PATH | {"digest": "d2"}) == {"taken": ["n0"]}
+    assert named(store, "n0").source["id"] == GIT
+    assert store.events(taken.uid)[-1].event.reason == "TakenOver"
+
+
+def test_what_people_took_over_and_deleted_stays_away_until_the_file_changes(
+    store: SpecStore,
+) -> None:
+    take(store, ["n0"], **PATH)
+    delete(store, "uid-1", take_over=True)
+    assert take(store, ["n0"], **PATH) == {"faults": ["n0"]}
+    assert take(store, ["n0"], **PATH | {"digest": "d2"}) == {"created": ["n0"]}
+
+
+def test_a_file_takes_what_people_declared_when_it_says_just_that(store: SpecStore) -> None:
+    """From clicks to git: export, commit, and nothing of it runs anew."""
+    record, _ = create(store, a_wish("n0")), create(store, a_wish("n1"))
+    intake = take_in(
+        store,
+        SourceRead(GIT, True, [sourced(a_wish("n0"), **PATH), *wishes(["n1"], ram=9000)]),
+        BUDGET,
+    )
+    assert told(intake) == {"taken": ["n0"], "faults": ["n1"]}
+    assert named(store, "n0").generation == record.generation
+    take(store, [])
+    assert named(store, "n0").deletion_held.startswith("EmptySource")
+
+
+def test_a_file_that_moved_is_only_noted(store: SpecStore) -> None:
+    take(store, ["n0"], **PATH)
+    before = named(store, "n0")
+    wished = store.wishes_after(0)
+    assert take(store, ["n0"], **PATH | {"path": "other/n.yaml"}) == {"unchanged": ["n0"]}
+    after = named(store, "n0")
+    assert (after.source["path"], after.generation) == ("other/n.yaml", before.generation)
+    assert store.wishes_after(0) == wished
+
+
+def test_what_people_take_over_is_no_longer_the_sources(store: SpecStore) -> None:
     take(store, numbered(2))
     take(store, [])
-    put(store, a_wish("n0", ram=9000))
+    put(store, a_wish("n0", ram=9000), take_over=True)
     assert named(store, "n0").deletion_held == ""
     assert store.confirm_deletions(GIT, actor="Olga") == 1
     assert living(store) == ["n0"]
+
+
+def test_the_fault_of_a_file_is_said_of_what_it_declares(store: SpecStore) -> None:
+    """R15: the last good spec stays, and its owner is told."""
+    take(store, numbered(3))
+    place = Place(ALICE, VO, "n1")
+    read = SourceRead(GIT, True, wishes(["n0", "n2"]), faulty={place: "a.yaml:3:1: bad"})
+    assert told(take_in(store, read, BUDGET)) == {"unchanged": ["n0", "n2"]}
+    record = named(store, "n1")
+    assert (record.source_fault, record.generation) == ("a.yaml:3:1: bad", 1)
+    assert store.events(record.uid)[-1].event.reason == "SourceInvalid"
+    before = version(store)
+    take_in(store, read, BUDGET)
+    assert version(store) == before
+    take(store, numbered(3))
+    assert named(store, "n1").source_fault == ""
+    assert store.events(record.uid)[-1].event.reason == "SourceValid"
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(store: SpecStore) -> None:
+    take(store, numbered(4))
+    before = version(store)
+    read = SourceRead(GIT, True, [*wishes(["n0"]), *wishes(["n1"], ram=9000), *wishes(["n9"])])
+    assert told(take_in(store, read, BUDGET, dry_run=True)) == {
+        "created": ["n9"],
+        "changed": ["n1"],
+        "unchanged": ["n0"],
+        "deleted": ["n2", "n3"],
+    }
+    assert (version(store), living(store)) == (before, ["n3", "n2", "n1", "n0"])
+    assert told(take_in(store, SourceRead(GIT, True, []), BUDGET, dry_run=True)) == {
+        "held": numbered(4)
+    }
+    assert version(store) == before

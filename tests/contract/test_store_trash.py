@@ -122,7 +122,7 @@ def test_an_undeletion_that_can_not_be_is_refused(store: SpecStore) -> None:
 
 def test_what_is_undeleted_belongs_to_who_undeleted_it(store: SpecStore) -> None:
     store.put(a_wish(), owner=ALICE, owner_name="A", source={"type": "git", "id": "g"})
-    delete(store, "uid-1")
+    delete(store, "uid-1", take_over=True)
     assert undelete(store).source == SOURCE
     assert store.sources() == []
 

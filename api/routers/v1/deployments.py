@@ -81,7 +81,7 @@ def create_deployment(
     "/deployments/{deployment_uuid}",
     operation_id="deleteDeployment",
     summary="Delete a deployment",
-    responses=documented(404),
+    responses=documented(404, 409),
 )
 def delete_deployment(request: Request, user: Caller, deployment_uuid: Uuid) -> Done:
     """Ask for the end of one of your deployments."""

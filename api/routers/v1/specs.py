@@ -17,6 +17,7 @@ from api.routers.requests import (
     IfNoneMatch,
     JsonBody,
     Reader,
+    TakeOver,
     Vo,
     Whose,
     Writer,
@@ -218,6 +219,7 @@ def apply_spec(
     body: JsonBody,
     vo: Vo = None,
     dry_run: DryRun = False,
+    take_over: TakeOver = False,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -229,6 +231,7 @@ def apply_spec(
         vo=vo,
         precondition=precondition(if_match, if_none_match),
         dry_run=dry_run,
+        take_over=take_over,
     )
     return _written(outcome)
 
@@ -249,11 +252,18 @@ def patch_spec(
     body: JsonBody,
     vo: Vo = None,
     dry_run: DryRun = False,
+    take_over: TakeOver = False,
     if_match: IfMatch = None,
 ) -> Response:
     """Merge a patch (RFC 7396) into the manifest and apply it."""
     outcome = deployments_of(request).patch(
-        user, name, body, vo=vo, precondition=precondition(if_match, None), dry_run=dry_run
+        user,
+        name,
+        body,
+        vo=vo,
+        precondition=precondition(if_match, None),
+        dry_run=dry_run,
+        take_over=take_over,
     )
     return _written(outcome)
 
@@ -266,7 +276,7 @@ def patch_spec(
     response_model=DeploymentView,
     responses={
         200: {"model": DeploymentView, "description": "A dry run"},
-        **documented(404, 412),
+        **documented(404, 409, 412),
     },
 )
 def delete_spec(
@@ -276,11 +286,17 @@ def delete_spec(
     *,
     vo: Vo = None,
     dry_run: DryRun = False,
+    take_over: TakeOver = False,
     if_match: IfMatch = None,
 ) -> Response:
     """Ask for the end of a deployment; it is gone when its job is. The same again is the same."""
     outcome = deployments_of(request).delete(
-        user, name, vo=vo, precondition=precondition(if_match, None), dry_run=dry_run
+        user,
+        name,
+        vo=vo,
+        precondition=precondition(if_match, None),
+        dry_run=dry_run,
+        take_over=take_over,
     )
     return _written(outcome, status=202)
 
