@@ -4,7 +4,7 @@ The limits are Kubernetes' own, so that its tools and habits fit.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from specs.faults import Fault
@@ -36,15 +36,18 @@ _DNS_LABEL: Final = re.compile(DNS_LABEL)
 _WORD: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?", re.ASCII)
 
 
-def metadata_faults(metadata: object, at: str) -> Iterator[Fault]:
-    """Say all that is wrong with the metadata, the choice of VO excepted."""
+def metadata_faults(metadata: object, at: str, *, keys: Collection[str] = KEYS) -> Iterator[Fault]:
+    """Say all that is wrong with the metadata, the choice of VO excepted.
+
+    `keys` are those that may stand there: a spec file has one more.
+    """
     if not isinstance(metadata, Mapping):
-        yield from mapping_faults(metadata, KEYS, at)
+        yield from mapping_faults(metadata, keys, at)
         return
     for key in filter(SERVER_SET.__contains__, metadata):
         yield Fault(pointer(at, key), "ServerSet", f"{key} is set by the server: leave it out")
     rest = {key: value for key, value in metadata.items() if key not in SERVER_SET}
-    yield from mapping_faults(rest, KEYS, at, required=("name",))
+    yield from mapping_faults(rest, keys, at, required=("name",))
     if "name" in rest:
         yield from _name_faults(rest["name"], pointer(at, "name"))
     for key in ("labels", "annotations"):
@@ -52,8 +55,13 @@ def metadata_faults(metadata: object, at: str) -> Iterator[Fault]:
             yield from _entries_faults(rest[key], pointer(at, key), labels=key == "labels")
 
 
+def is_name(name: object) -> bool:
+    """Whether a deployment can have that name."""
+    return isinstance(name, str) and _DNS_LABEL.fullmatch(name) is not None
+
+
 def _name_faults(name: object, at: str) -> Iterator[Fault]:
-    if not isinstance(name, str) or _DNS_LABEL.fullmatch(name) is None:
+    if not is_name(name):
         allowed = "a DNS label: 1 to 63 of a-z, 0-9 and -, with no - at either end"
         yield Fault(at, "BadName", f"{shown(name)} is not {allowed}", allowed)
 

@@ -18,6 +18,7 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066
 _CONTROL_IN_LINES: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
+_PLAIN_KEY: Final = re.compile(r"\w+", re.ASCII)
 _EXPANDED: Final = re.compile(r"[$%]\{")
 
 
@@ -59,9 +60,19 @@ def shown(value: object) -> str:
     return {"dict": "a mapping", "list": "a list"}.get(type(value).__name__, "something else")
 
 
+def printable(text: str, limit: int) -> str:
+    """Return the text on one line of at most `limit` characters; what can't be seen is escaped."""
+    seen = text[:limit]
+    if not seen.isprintable():
+        seen = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in seen)
+    return seen if len(seen) <= limit and len(text) <= limit else seen[: limit - 1] + "…"
+
+
 def pointer(at: str, *keys: object) -> str:
     """Return the RFC 6901 pointer `at` extended by keys, cut and made printable where needed."""
-    return at + "".join(f"/{_token(key)}" for key in keys)
+    for key in keys:
+        at += f"/{_token(key)}"
+    return at
 
 
 def near(word: object, allowed: Iterable[str]) -> str:
@@ -73,6 +84,8 @@ def near(word: object, allowed: Iterable[str]) -> str:
 
 
 def _token(key: object) -> str:
+    if type(key) is str and len(key) <= SHOWN_CHARS and _PLAIN_KEY.fullmatch(key):
+        return key
     text = key if isinstance(key, str) else shown(key)
     cut = text[:SHOWN_CHARS].encode("utf-8", "backslashreplace").decode()
     return cut.replace("~", "~0").replace("/", "~1")

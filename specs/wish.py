@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from specs.faults import Fault, NotAMember
 from specs.images import split_reference
+from specs.metadata import KEYS as METADATA_KEYS
 from specs.metadata import metadata_faults
 from specs.model import (
     API_VERSION,
@@ -90,7 +91,7 @@ def wish_of_manifest(
 
     Raises `InvalidSpec` with every fault, to be shown all; `NotAMember` where only the VO is wrong.
     """
-    faults = list(_manifest_faults(body))
+    faults = list(manifest_faults(body))
     metadata, spec = mapping_at(body, "metadata"), mapping_at(body, "spec")
     chosen = [*_named_vo(metadata.get("vo"), "/metadata/vo"), *_chosen_vo(spec, "/spec")]
     fallback = (kept.vo,) if kept else (_usual_vo(conf), *_only(vos))
@@ -179,7 +180,10 @@ def patched_manifest(manifest: object, patch: object) -> object:
     return merged
 
 
-def _manifest_faults(body: object) -> Iterator[Fault]:
+def manifest_faults(
+    body: object, *, metadata_keys: Collection[str] = METADATA_KEYS
+) -> Iterator[Fault]:
+    """Say all that is wrong with a manifest, the choice of VO and the form's groups excepted."""
     if isinstance(body, Mapping) and "status" in body:
         yield Fault("/status", "ServerSet", "status is set by the server: leave it out")
         body = {key: value for key, value in body.items() if key != "status"}
@@ -191,7 +195,7 @@ def _manifest_faults(body: object) -> Iterator[Fault]:
         if body.get(key, word) != word:
             yield Fault(pointer("", key), "NotAnOption", f"{shown(body[key])} is not {word}", word)
     if "metadata" in body:
-        yield from metadata_faults(body["metadata"], "/metadata")
+        yield from metadata_faults(body["metadata"], "/metadata", keys=metadata_keys)
     if "spec" in body:
         yield from _switch_faults(body["spec"])
 

@@ -88,8 +88,17 @@ def read_documents(text: str) -> list[Document]:
         mark = error.problem_mark or error.context_mark
         place = _place(mark) if mark else Place(1, 1)
         raise YamlFault(error.problem or "not YAML", place) from error
+    except yaml.reader.ReaderError as error:
+        found = chr(error.character)
+        place = place_after(text.partition(found)[0])
+        raise YamlFault(f"the character {found!a} is not allowed in YAML", place) from error
     except yaml.YAMLError as error:
         raise YamlFault(str(error).splitlines()[0], Place(1, 1)) from error
+
+
+def place_after(text: str) -> Place:
+    """Return the place of what follows `text`."""
+    return Place(text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
 @dataclass(slots=True)
@@ -108,12 +117,6 @@ def _documents(events: Iterator[yaml.Event]) -> Iterator[Document]:
     places: dict[str, Place] = {}
     for event in events:
         match event:
-            case yaml.DocumentStartEvent():
-                stack, tree, places = [], None, {}
-            case yaml.DocumentEndEvent():
-                yield Document(tree, places)
-            case yaml.CollectionEndEvent():
-                stack.pop()
             case yaml.NodeEvent():
                 _check_node(event, depth=len(stack))
                 if stack and _take_key(stack[-1], event):
@@ -127,19 +130,27 @@ def _documents(events: Iterator[yaml.Event]) -> Iterator[Document]:
                     tree = value
                 if isinstance(value, dict | list):
                     stack.append(_Open(value, at))
+            case yaml.CollectionEndEvent():
+                stack.pop()
+            case yaml.DocumentStartEvent():
+                stack, tree, places = [], None, {}
+            case yaml.DocumentEndEvent():
+                yield Document(tree, places)
 
 
 def _check_node(event: yaml.NodeEvent, *, depth: int) -> None:
-    place = _place(event.start_mark)
-    if isinstance(event, yaml.AliasEvent):
-        raise YamlFault("aliases (*name) are not read: write the value out", place)
-    if event.anchor is not None:
-        raise YamlFault("anchors (&name) are not read: write the value where it is used", place)
     tag = getattr(event, "tag", None)
-    if tag is not None:
-        raise YamlFault(f"tags are not read: drop {shown(tag)}", place)
-    if depth >= MAX_DEPTH and isinstance(event, yaml.CollectionStartEvent):
-        raise YamlFault(f"nested deeper than {MAX_DEPTH} levels", place)
+    if isinstance(event, yaml.AliasEvent):
+        fault = "aliases (*name) are not read: write the value out"
+    elif event.anchor is not None:
+        fault = "anchors (&name) are not read: write the value where it is used"
+    elif tag is not None:
+        fault = f"tags are not read: drop {shown(tag)}"
+    elif depth >= MAX_DEPTH and isinstance(event, yaml.CollectionStartEvent):
+        fault = f"nested deeper than {MAX_DEPTH} levels"
+    else:
+        return
+    raise YamlFault(fault, _place(event.start_mark))
 
 
 def _take_key(around: _Open, event: yaml.NodeEvent) -> bool:
@@ -183,25 +194,25 @@ def _put(around: _Open, value: Any) -> None:
 
 def _value(event: yaml.NodeEvent) -> Any:
     match event:
+        case yaml.ScalarEvent():
+            return _plain(event) if event.implicit[0] else event.value
         case yaml.MappingStartEvent():
             return {}
         case yaml.SequenceStartEvent():
             return []
-        case yaml.ScalarEvent(implicit=(True, _)):
-            return _plain(event.value, _place(event.start_mark))
-        case yaml.ScalarEvent():
-            return event.value
     raise AssertionError(event)
 
 
-def _plain(text: str, place: Place) -> Any:
+def _plain(event: yaml.ScalarEvent) -> Any:
+    text: str = event.value
     if text in _NULL:
         return None
     if text in _BOOL:
         return _BOOL[text]
     if _INT.fullmatch(text):
         if len(text) > MAX_DIGITS:
-            raise YamlFault(f"a number of more than {MAX_DIGITS} digits", place)
+            message = f"a number of more than {MAX_DIGITS} digits"
+            raise YamlFault(message, _place(event.start_mark))
         return int(text)
     return float(text) if _FLOAT.fullmatch(text) else text
 

@@ -119,6 +119,12 @@ def test_what_a_reader_would_not_expect_is_refused_with_its_line(text, line, wor
     assert abs(caught.value.place.line - line) <= 1
 
 
+def test_a_character_that_yaml_does_not_know_is_named_with_its_place():
+    with pytest.raises(YamlFault) as caught:
+        read_yaml("é: ü\nb: ü\x1b[2J")
+    assert str(caught.value) == r"line 2, column 5: the character '\x1b' is not allowed in YAML"
+
+
 def test_the_deepest_allowed_nesting_is_read():
     assert read_yaml("[" * MAX_DEPTH + "]" * MAX_DEPTH).tree is not None
 
