@@ -5,7 +5,8 @@ Units, defaults and reasons stand in the file; `reconciler.settings` reads it.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,11 +19,13 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from reconciler.origins import checked_origin
 from specs.model import Name
 from specs.priorities import PriorityClass
+from specs.repository import Repository
 from specs.texts import shown
 
 
@@ -228,6 +231,88 @@ class QuotaSettings(Section):
     over: Literal["queue", "refuse"] = "queue"
 
 
+class SourceSettings(Section):
+    """A folder or a git repository with spec files; `folder` is one of the repository's.
+
+    `vos` None: every VO that is served.
+    """
+
+    name: Name | None = None
+    url: str = Field(min_length=1, max_length=2048)
+    ref: str = "main"
+    folder: str = ""
+    poll_s: float = Field(default=60, ge=5, le=86_400, strict=True)
+    layout: Literal["document", "path"] | None = None
+    vos: Annotated[tuple[VoName, ...], Field(min_length=1)] | None = None
+    token_file: Path | None = None
+    user: str = "x-access-token"
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if self.is_git:
+            self.repository()
+        elif self.ref != "main" or self.folder or self.token_file:
+            raise ValueError(
+                "ref, folder and token_file are for git repositories; a repository on this machine"
+                " is named file:///path"
+            )
+        return self
+
+    @property
+    def is_git(self) -> bool:
+        """Whether the URL names a repository; a bare path names a folder."""
+        return is_git_url(self.url)
+
+    @property
+    def id(self) -> str:
+        """What the source is called everywhere: what it owns is remembered by that."""
+        if self.name is not None:
+            return self.name
+        if not self.is_git:
+            return str(Path(self.url).absolute())
+        return f"{self.url}@{self.ref}" + (f":{self.folder.strip('/')}" if self.folder else "")
+
+    def repository(self) -> Repository:
+        """Return what is to be read of the git repository. Raises: ValueError."""
+        return Repository(self.url, self.ref, self.folder, self.token_file, self.user)
+
+
+class SpecsSettings(Section):
+    """The sources of spec files, and how what stands in them is understood."""
+
+    layout: Literal["document", "path"] = "document"
+    issuer: Issuer | None = None
+    sources: tuple[SourceSettings, ...] = ()
+    on_pass: tuple[str, ...] = ()
+
+    @field_validator("sources")
+    @classmethod
+    def _are_told_apart(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        ids = [source.id for source in sources]
+        if twice := next((one for one in ids if ids.count(one) > 1), ""):
+            raise ValueError(f"two sources are called {shown(twice)}: give each a name of its own")
+        return sources
+
+
+def is_git_url(url: str) -> bool:
+    """Whether a source's URL names a git repository: it has a scheme, or is user@host:path."""
+    return "://" in url or re.match(r"[A-Za-z0-9._-]+@[^/:]+:", url) is not None
+
+
+def source_of(text: str) -> SourceSettings:
+    """Read a source as AI4PAPI_SPECS names it: a folder, or a git URL with `@ref` behind it.
+
+    Raises: ValueError.
+    """
+    if not is_git_url(text):
+        return SourceSettings(url=text)
+    url, at, ref = text.rpartition("@")
+    # What is before an @ of `user@host` is no address of a repository yet.
+    if at and re.match(r"[a-z]+://[^/]*/.|[^/:@]+@[^/:]+:.", url):
+        return SourceSettings(url=url, ref=ref)
+    return SourceSettings(url=text)
+
+
 class EventSettings(Section):
     """How long the timeline is kept."""
 
@@ -247,6 +332,7 @@ class MainConf(Section):
     quotas: QuotaSettings = QuotaSettings()
     deletions: DeletionSettings = DeletionSettings()
     events: EventSettings = EventSettings()
+    specs: SpecsSettings = SpecsSettings()
     priorities: Mapping[Name, PriorityClass] = {}
     drift: Literal["repair", "report"] = "repair"
     orphans: Literal["report", "stop"] = "report"

@@ -28,7 +28,9 @@ from reconciler.sections import (
     MainConf,
     QuotaSettings,
     Section,
+    SpecsSettings,
     Url,
+    source_of,
 )
 from specs.priorities import PriorityClasses
 from specs.sealing import Seal, keys_of
@@ -41,6 +43,7 @@ DEFAULT_ADDRESS: Final = "http://127.0.0.1:4646"
 SECRET_VARIABLES: Final = frozenset(
     {
         "AI4PAPI_LOCAL_TOKEN",
+        "AI4PAPI_HOOK_SECRET",
         "AI4PAPI_SECRET_KEY",
         "AI4PAPI_STORE_URL",
         "NOMAD_TOKEN",
@@ -82,6 +85,8 @@ class Environment(Section):
     AI4PAPI_LOCAL_TOKEN: str | None = Field(default=None, pattern=r"^[!-~]+$")
     AI4PAPI_SECRET_KEY: str | None = None
     AI4PAPI_SECRET_KEY_FILE: Path | None = None
+    AI4PAPI_SPECS: str | None = None
+    AI4PAPI_HOOK_SECRET: str | None = Field(default=None, min_length=16)
     AI4PAPI_RECONCILE: Literal["on", "off"] = "on"
     AI4PAPI_RESYNC_S: float = Field(default=300, gt=0, allow_inf_nan=False)
     AI4PAPI_AUDIT_S: float = Field(default=3600, gt=0, allow_inf_nan=False)
@@ -122,6 +127,7 @@ class Settings(Section):
     auth_mode: Literal["oidc", "local"]
     local_token: str | None = Field(repr=False)
     secret_keys: tuple[str, ...] = Field(repr=False)
+    hook_secret: str | None = Field(repr=False)
     reconcile: bool
     resync_s: float
     audit_s: float
@@ -138,6 +144,7 @@ class Settings(Section):
     quotas: QuotaSettings
     deletions: DeletionSettings
     events: EventSettings
+    specs: SpecsSettings
     priorities: PriorityClasses
     drift: Literal["repair", "report"]
     orphans: Literal["report", "stop"]
@@ -163,6 +170,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         auth_mode=env.AI4PAPI_AUTH,
         local_token=env.AI4PAPI_LOCAL_TOKEN,
         secret_keys=_secret_keys(env),
+        hook_secret=env.AI4PAPI_HOOK_SECRET,
         reconcile=env.AI4PAPI_RECONCILE == "on",
         resync_s=env.AI4PAPI_RESYNC_S,
         audit_s=env.AI4PAPI_AUDIT_S,
@@ -179,6 +187,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         quotas=conf.quotas,
         deletions=conf.deletions,
         events=conf.events,
+        specs=_with_source(conf.specs, env.AI4PAPI_SPECS),
         priorities=conf.priorities,
         drift=conf.drift,
         orphans=conf.orphans,
@@ -186,6 +195,18 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         job_template=_read_text(folder / "job.nomad"),
         userconf=_read_userconf(folder / "userconf.yaml", vos=_known_vos(conf)),
     )
+
+
+def _with_source(specs: SpecsSettings, named: str | None) -> SpecsSettings:
+    """Return `specs` with the source that the environment names. Raises `SettingsFault`."""
+    if named is None:
+        return specs
+    try:
+        found = [*specs.sources, source_of(named)]
+        return SpecsSettings(**{**dict(specs), "sources": found})
+    except ValidationError as error:
+        said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise SettingsFault(f"AI4PAPI_SPECS: {said}") from error
 
 
 def _secret_keys(env: Environment) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from specs import feeds, history, ownership, trash
+from specs import feeds, history, ownership, source_reports, trash
 from specs.admission import fetch_standing, fetch_used, foresee
 from specs.database import Database
 from specs.model import (
@@ -20,6 +20,7 @@ from specs.model import (
     Trashed,
 )
 from specs.ownership import SourceState
+from specs.pruning import Place
 from specs.quota import Amounts, Excess, Quotas, Scope, Standing
 from specs.reading import (
     RECORDS,
@@ -37,6 +38,7 @@ from specs.records import Head
 from specs.revisions import refuse_absent, refuse_ambiguous
 from specs.schema import deployments
 from specs.sealing import Seal, opened
+from specs.source_reports import SourceReport
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -100,6 +102,21 @@ class Readable:
         """Return the source's records whose deletion waits for a yes, by owner and name."""
         with self._database.read() as connection:
             return ownership.fetch_held(connection, source)
+
+    def owned_places(self, source: str) -> Mapping[Place, str]:
+        """Return where the source's records stand, each with the path of its file."""
+        with self._database.read() as connection:
+            return ownership.fetch_places(connection, source)
+
+    def source_reports(self) -> Mapping[str, SourceReport]:
+        """Return what is known of every source that the site has, by id."""
+        with self._database.read() as connection:
+            return source_reports.fetch_reports(connection)
+
+    def source_asks(self) -> Mapping[str, int]:
+        """Return by source how often somebody asked for a read."""
+        with self._database.read() as connection:
+            return source_reports.fetch_asked(connection)
 
     def sources(self) -> Sequence[SourceState]:
         """Return every source that owns records, by name."""

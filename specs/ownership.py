@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select
 
 from specs.faults import AlreadyExists
@@ -62,6 +63,7 @@ SOURCES: Final = (
     .order_by(deployments.c.source_id)
 )
 OWNED_WITH_FAULT: Final = OWNED.add_columns(deployments.c.source_fault)
+OWNED_WITH_PATH: Final = OWNED.add_columns(deployments.c.source)
 HELD: Final = OWNED.with_only_columns(deployments.c.uid).where(deployments.c.deletion_held != "")
 
 HELD_RECORDS: Final = RECORDS.where(
@@ -193,6 +195,16 @@ def _decider(record: Deployment) -> str:
 def _is_known(connection: Connection, source: str) -> bool:
     query = select(sources.c.id).where(sources.c.id == source)
     return connection.execute(query).one_or_none() is not None
+
+
+def fetch_places(connection: Connection, source: str) -> dict[Place, str]:
+    """Return where the source's records stand, and the path of the file that declared each."""
+    return {
+        Place(Owner(row.owner_iss, row.owner_sub), row.vo, row.name): from_json(row.source).get(
+            "path", ""
+        )
+        for row in connection.execute(OWNED_WITH_PATH, {"source_id": source})
+    }
 
 
 def fetch_sources(connection: Connection) -> list[SourceState]:

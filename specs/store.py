@@ -5,7 +5,7 @@ A wish that was answered is on the disk. Everything here is thread-safe, and sev
 share one database. Errors are those of `specs.faults`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
-from specs import history, ownership, timeline, trash
+from specs import history, ownership, source_reports, timeline, trash
 from specs.admission import admit, forget, let_in, newest_in_line, release
 from specs.faults import VersionConflict
 from specs.lookup import Readable
@@ -50,6 +50,7 @@ from specs.revisions import (
 )
 from specs.sealed_rows import seal_all
 from specs.sealing import Seal, opened
+from specs.source_reports import SourceReport
 from specs.timeline import Author
 from specs.transaction import WRITE_QUIETLY, Subject, Write
 from specs.wish import Wish
@@ -408,6 +409,28 @@ class SpecStore(Readable):
             confirmed = ownership.confirm_deletions(write, source, actor=actor)
             let_in(write, self._quotas)
             return confirmed
+
+    def put_source_report(self, source: str, report: SourceReport) -> None:
+        """Write what is known of a source that the site has."""
+        with self._database.write(durable=False) as connection:
+            source_reports.write_report(connection, source, report)
+            connection.commit()
+
+    def forget_sources(self, *, but: Collection[str]) -> None:
+        """Forget the reports of all sources but those: the site no longer has them.
+
+        What they declared stays, until people or another source take it over.
+        """
+        with self._database.write() as connection:
+            source_reports.forget_others(connection, but)
+            connection.commit()
+
+    def ask_source(self, source: str) -> bool:
+        """Ask whoever reads the source to do so now; tell whether the site has such a source."""
+        with self._database.write(durable=False) as connection:
+            asked = source_reports.ask(connection, source)
+            connection.commit()
+        return asked
 
     def put_status(
         self,
