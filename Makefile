@@ -8,6 +8,7 @@ OUT    ?=
 HISTORIES ?= 10000
 SEED   ?= 1
 ARGS   ?=
+SPECS  ?=
 TESTS  ?= tests/e2e
 
 .DEFAULT_GOAL := help
@@ -31,8 +32,8 @@ check: $(VENV)/dev ## lint, types, import contracts, advisories, tests: what eve
 	$(BIN)/python tests/advisories.py
 	$(BIN)/python -m pytest $(ARGS)
 
-reconcile: $(VENV)/run ## one pass over every stored deployment: says what it does, exit 0 when settled
-	$(BIN)/python -m reconciler --once
+reconcile: $(VENV)/run ## one pass over the spec files in SPECS= and every deployment: exit 0 when settled
+	AI4PAPI_AUTH=$${AI4PAPI_AUTH:-local} $(BIN)/python -m reconciler --once $(if $(SPECS),-f $(SPECS)) $(ARGS)
 
 simulate: $(VENV)/run ## serve the simulated Nomad, for curl and Nomad's own CLI
 	$(BIN)/python -m reconciler.cluster.simulator $(ARGS)

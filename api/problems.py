@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from api.auth import InvalidToken, NoMembership, NotAuthenticated, ProviderUnavailable
+from api.hooks import BadSignature
 from api.json_text import UnreadableJson
 from specs.faults import (
     AlreadyExists,
@@ -155,6 +156,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         "Who are you?",
         "Send `Authorization: Bearer <token>`; in local mode the token is in the file that the"
         " server names when it starts.",
+    ),
+    BadSignature: Kind(
+        401,
+        "BadSignature",
+        "The webhook is not signed",
+        "Give the git host the secret in AI4PAPI_HOOK_SECRET, and application/json as the type.",
     ),
     ProviderUnavailable: Kind(
         503,

@@ -181,6 +181,7 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         body_s=settings.limits.body_s,
         local_only=settings.auth_mode == "local",
         cors=settings.cors,
+        hook_secret=settings.hook_secret,
     )
 
 

@@ -26,6 +26,7 @@ class Services:
     `priorities` are the classes that a spec may ask for, `login` is how to log in here.
     `local_only` refuses requests to an address of another than this machine's loopback. `cors` are
     the origins whose pages may call this server. A body must arrive within `body_s` seconds.
+    `hook_secret` signs the webhooks of git hosts, None: none are taken.
     """
 
     store: SpecStore
@@ -46,3 +47,4 @@ class Services:
     body_s: float = 30
     local_only: bool = False
     cors: tuple[str, ...] = ()
+    hook_secret: str | None = field(default=None, repr=False)

@@ -52,13 +52,16 @@ class Controller:
         audit: Audit,
         clean_up: Callable[[], int],
         rhythm: Rhythm,
+        polls: Sequence[tuple[float, Callable[[], None]]] = (),
     ) -> None:
+        """`polls` are what else is to be called, each every so many seconds."""
         self._queue = queue
         self._stop = threading.Event()
         self._resync = resync
         self._audit = audit
         self._clean_up = clean_up
         self._rhythm = rhythm
+        self._polls = polls
         self._threads = [
             *(
                 threading.Thread(
@@ -81,6 +84,8 @@ class Controller:
         self._every(self._rhythm.resync_s, self._run_resync)
         self._every(self._rhythm.audit_s, self._run_audit)
         self._every(CLEAN_UP_S, self._run_clean_up)
+        for seconds, call in self._polls:
+            self._every(seconds, call)
         self._timers.start()
 
     def stop(self) -> None:

@@ -124,7 +124,7 @@ def start_logging(level: int = logging.INFO) -> None:
     door = logging.StreamHandler(sys.stderr)
     door.setFormatter(ShortLines() if sys.stderr.isatty() else JsonLines())
     logging.basicConfig(level=level, handlers=[door], force=True)
-    for chatty in ("apscheduler", "alembic"):
+    for chatty in ("apscheduler", "alembic", "watchfiles"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # uvicorn, started by its own command, brings handlers that would go round the door.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

@@ -21,10 +21,15 @@ BAD: Final = frozenset({Phase.FAILED, Phase.HELD})
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a pass did: one line per deployment it looked at, and the names that are not settled."""
+    """What a pass did: one line per deployment it looked at, and those that are not settled."""
 
     lines: tuple[str, ...]
-    failed: tuple[str, ...]
+    unsettled: tuple[Deployment, ...]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The names of the deployments that are not settled."""
+        return tuple(deployment.name for deployment in self.unsettled)
 
 
 def reconcile_once(runtime: Runtime, *, tell: Callable[[str], None]) -> Report:
@@ -81,10 +86,10 @@ def _line(before: Deployment, after: Deployment | None) -> str:
     return f"deployment {after.name} ({after.vo}): {status.phase.value}: {status.message}"
 
 
-def _unsettled(runtime: Runtime, uids: list[str]) -> list[str]:
+def _unsettled(runtime: Runtime, uids: list[str]) -> list[Deployment]:
     deployments = [d for uid in uids if (d := runtime.store.get(uid)) is not None]
     return [
-        d.name
+        d
         for d in deployments
         if d.being_deleted
         or d.status.observed_generation < d.generation

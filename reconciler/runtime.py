@@ -23,6 +23,7 @@ from reconciler.queue import WorkQueue
 from reconciler.render import Site, TemplateFault, check_template, render
 from reconciler.settings import Settings, SettingsFault
 from reconciler.sources import Audit, ClusterChanges, Resync, WishChanges
+from reconciler.spec_files import Asked, spec_files_of
 from reconciler.steps import Rules
 from reconciler.waiting import WaitingForRoom
 from specs.faults import SealBroken
@@ -106,19 +107,26 @@ class Runtime:
             waiting=self.waiting,
             guard=self.guard,
         )
+        self.spec_files = spec_files_of(settings, store, random.random)
         self._controller: Controller | None = None
 
     def start(self) -> None:
         """Start the loop, unless this process is an API replica only."""
         if not self.settings.reconcile:
             return
+        self.store.forget_sources(but=[source.sync.source.id for source in self.spec_files])
+        for source in self.spec_files:
+            source.sync.begin()
         self._controller = Controller(
             queue=self.queue,
             reconcile=self.reconciler.reconcile,
             sources=(
                 WishChanges(self.store, self.queue, position=self.store.newest_version()),
                 self.cluster_changes,
+                *self.spec_files,
+                *([Asked(self.store, self.spec_files)] if self.spec_files else ()),
             ),
+            polls=[(source.poll_s, source.wake) for source in self.spec_files],
             resync=self.resync,
             audit=Audit(self.mirror, self.store, self.queue, self.reconciler.audits, random.random),
             clean_up=self.clean_up,

@@ -50,10 +50,14 @@ class FileFault:
     allowed: str = ""
 
     def __str__(self) -> str:
-        at = f" {self.pointer}" if self.pointer else ""
+        return f"{self.path}:{self.line}:{self.column}{self.pointer and ' '}{self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, and what is allowed, without the file."""
         known = not self.allowed or self.allowed in self.message
         allowed = "" if known else f"; allowed: {self.allowed}"
-        return f"{self.path}:{self.line}:{self.column}{at}: {self.message}{allowed}"
+        return f"{self.pointer}: {self.message}{allowed}"
 
 
 @dataclass(frozen=True, slots=True)

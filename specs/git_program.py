@@ -268,6 +268,7 @@ def _keep_last_in(words: bytearray) -> Callable[[bytes], bool]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     for pipe in (process.stdout, process.stderr):
         _pipe(pipe).close()

@@ -1,13 +1,15 @@
 """Takes one read of a source of specs into the store: its wishes first, then what it dropped."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
-from specs.faults import AlreadyExists, Fault, InvalidSpec
-from specs.model import Deployment, Owner
+from specs.declaring import Change
+from specs.faults import Fault, InvalidSpec, SpecError
+from specs.model import Deployment
+from specs.provenance import SourcedWish
 from specs.pruning import DeletionBudget, Listing, Place, judge_pruning
-from specs.store import Change, SpecStore
-from specs.wish import Wish
+from specs.store import SpecStore
 
 __all__ = [
     "DeletionBudget",
@@ -16,24 +18,14 @@ __all__ = [
     "Refused",
     "SourceRead",
     "SourcedWish",
+    "joined",
     "judge_pruning",
     "take_in",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class SourcedWish:
-    """One wish of a source; `provenance` says where it stands: its `type`, a path, a commit."""
-
-    owner: Owner
-    owner_name: str
-    wish: Wish
-    provenance: Mapping[str, str]
-
-    @property
-    def place(self) -> Place:
-        """Where the wish stands in the store."""
-        return Place(self.owner, self.wish.vo, self.wish.name)
+CHUNK: Final = 20
+"""Wishes of one write. Each write waits for the disk; while it lasts, people's writes wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +79,19 @@ class Intake:
     faults: Sequence[Refused] = ()
 
 
+def joined(intakes: Sequence[Intake]) -> Intake:
+    """Return what came of several reads in a row; the faults are those of the last."""
+    return Intake(
+        **{
+            word: [record for intake in intakes for record in getattr(intake, word)]
+            for word in ("created", "changed", "taken", "deleted", "held")
+        },
+        # What the later ones found unchanged may be what the first ones made.
+        unchanged=intakes[0].unchanged,
+        faults=intakes[-1].faults,
+    )
+
+
 @dataclass(slots=True)
 class _Taken:
     """The wishes so far."""
@@ -95,6 +100,17 @@ class _Taken:
         default_factory=lambda: {change: [] for change in Change}
     )
     faults: list[Refused] = field(default_factory=list)
+
+    def note(self, sourced: SourcedWish, done: tuple[Deployment, Change] | SpecError) -> None:
+        """Note what became of a wish."""
+        match done:
+            case InvalidSpec():
+                self.faults.append(Refused(sourced, done.faults))
+            case SpecError():
+                fault = Fault("/metadata/name", "AlreadyExists", str(done), "another name")
+                self.faults.append(Refused(sourced, [fault]))
+            case record, change:
+                self.records[change].append(record)
 
 
 def take_in(
@@ -115,14 +131,12 @@ def take_in(
         StoreUnavailable: some wishes may be in, nothing was let go: take the read in again.
     """
     taken = _Taken()
-    seen: set[Place] = set()
-    for number, sourced in enumerate(read.wishes, 1):
-        if sourced.place in seen:
-            taken.faults.append(Refused(sourced, [_twice(sourced)]))
-            continue
-        seen.add(sourced.place)
-        _take(store, read.source, sourced, taken, dry_run=dry_run)
-        progress(number)
+    fresh = list(_once(read, taken))
+    for start in range(0, len(fresh), CHUNK):
+        chunk = fresh[start : start + CHUNK]
+        for sourced, done in zip(chunk, store.put_from_source(chunk, dry_run=dry_run), strict=True):
+            taken.note(sourced, done)
+        progress(start + len(chunk))
     if not dry_run:
         refused = {refusal.wish.place: refusal.sentence for refusal in taken.faults}
         store.mark_faults(read.source, {**refused, **read.faulty})
@@ -138,24 +152,15 @@ def take_in(
     )
 
 
-def _take(
-    store: SpecStore, source: str, sourced: SourcedWish, taken: _Taken, *, dry_run: bool
-) -> None:
-    try:
-        record, change = store.put_from_source(
-            sourced.wish,
-            owner=sourced.owner,
-            owner_name=sourced.owner_name,
-            source={**sourced.provenance, "id": source},
-            dry_run=dry_run,
-        )
-    except InvalidSpec as refusal:
-        taken.faults.append(Refused(sourced, refusal.faults))
-    except AlreadyExists as refusal:
-        fault = Fault("/metadata/name", "AlreadyExists", str(refusal), "another name")
-        taken.faults.append(Refused(sourced, [fault]))
-    else:
-        taken.records[change].append(record)
+def _once(read: SourceRead, taken: _Taken) -> Iterator[SourcedWish]:
+    """Yield the wishes as the source's; what stands twice is a fault from the second time on."""
+    seen: set[Place] = set()
+    for sourced in read.wishes:
+        if sourced.place in seen:
+            taken.faults.append(Refused(sourced, [_twice(sourced)]))
+            continue
+        seen.add(sourced.place)
+        yield replace(sourced, provenance={**sourced.provenance, "id": read.source})
 
 
 def _twice(sourced: SourcedWish) -> Fault:

@@ -37,7 +37,7 @@ from specs.reading import (
 from specs.records import Head
 from specs.revisions import refuse_absent, refuse_ambiguous
 from specs.schema import deployments
-from specs.sealing import Seal, opened
+from specs.sealing import Seal, fingerprint, opened
 from specs.source_reports import SourceReport
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -103,8 +103,8 @@ class Readable:
         with self._database.read() as connection:
             return ownership.fetch_held(connection, source)
 
-    def owned_places(self, source: str) -> Mapping[Place, str]:
-        """Return where the source's records stand, each with the path of its file."""
+    def owned_places(self, source: str) -> Mapping[Place, Mapping[str, str]]:
+        """Return where the source's records stand, each with what it keeps of its file."""
         with self._database.read() as connection:
             return ownership.fetch_places(connection, source)
 
@@ -185,6 +185,10 @@ class Readable:
         """
         with self._database.read() as connection:
             return opened(uid, fetch_secrets(connection, uid), self._seal)
+
+    def fingerprint(self, text: str) -> str:
+        """Return what tells `text`, which may hold secrets, from others: 16 hexadecimal digits."""
+        return fingerprint(text, self._seal)
 
     @property
     def quotas(self) -> Quotas:

@@ -63,7 +63,7 @@ SOURCES: Final = (
     .order_by(deployments.c.source_id)
 )
 OWNED_WITH_FAULT: Final = OWNED.add_columns(deployments.c.source_fault)
-OWNED_WITH_PATH: Final = OWNED.add_columns(deployments.c.source)
+OWNED_WITH_SOURCE: Final = OWNED.add_columns(deployments.c.source)
 HELD: Final = OWNED.with_only_columns(deployments.c.uid).where(deployments.c.deletion_held != "")
 
 HELD_RECORDS: Final = RECORDS.where(
@@ -197,13 +197,11 @@ def _is_known(connection: Connection, source: str) -> bool:
     return connection.execute(query).one_or_none() is not None
 
 
-def fetch_places(connection: Connection, source: str) -> dict[Place, str]:
-    """Return where the source's records stand, and the path of the file that declared each."""
+def fetch_places(connection: Connection, source: str) -> dict[Place, Mapping[str, str]]:
+    """Return where the source's records stand, and what each keeps of where it came from."""
     return {
-        Place(Owner(row.owner_iss, row.owner_sub), row.vo, row.name): from_json(row.source).get(
-            "path", ""
-        )
-        for row in connection.execute(OWNED_WITH_PATH, {"source_id": source})
+        Place(Owner(row.owner_iss, row.owner_sub), row.vo, row.name): from_json(row.source)
+        for row in connection.execute(OWNED_WITH_SOURCE, {"source_id": source})
     }
 
 

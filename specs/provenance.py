@@ -7,17 +7,35 @@ back: only one that was changed since does.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from specs.faults import ManagedBySource
-from specs.model import Deployment
+from specs.model import Deployment, Owner
+from specs.pruning import Place
 from specs.records import source_id
+from specs.wish import Wish
 
-PLACE: Final = ("type", "id", "repo", "path", "line")
-"""What of a source's mapping says where a spec stands; the rest says how it came there."""
+KEPT_UP: Final = ("type", "id", "repo", "path", "line", "digest")
+"""What of a source's mapping is kept up to date; the rest says how the wish came there."""
 
 TAKEN: Final = {"takenFrom": "id", "takenPath": "path", "takenDigest": "digest"}
 """Keys of a record that people took over, and what they keep of its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedWish:
+    """One wish of a source. `provenance` is what the record keeps of where it came from."""
+
+    owner: Owner
+    owner_name: str
+    wish: Wish
+    provenance: Mapping[str, str]
+
+    @property
+    def place(self) -> Place:
+        """Where the wish stands in the store."""
+        return Place(self.owner, self.wish.vo, self.wish.name)
 
 
 def declared_in(source: Mapping[str, str]) -> str:
@@ -28,9 +46,14 @@ def declared_in(source: Mapping[str, str]) -> str:
     return source.get("path", "") + (line and f":{line}")
 
 
+def same_document(kept: Mapping[str, str], source: Mapping[str, str]) -> bool:
+    """Whether two provenances are of one document, in one place and with the same words."""
+    return all(kept.get(key) == source.get(key) for key in KEPT_UP)
+
+
 def moved(record: Deployment, source: Mapping[str, str]) -> bool:
-    """Whether the spec stands elsewhere than the record says."""
-    return any(record.source.get(key) != source.get(key) for key in PLACE)
+    """Whether the spec stands elsewhere than the record says, or is said otherwise."""
+    return not same_document(record.source, source)
 
 
 def taken_by_people(record: Deployment, source: Mapping[str, str]) -> dict[str, str]:

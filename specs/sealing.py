@@ -4,6 +4,8 @@ Fernet of the library `cryptography`: AES-128-CBC with HMAC-SHA256 under a key t
 database. What is sealed names its record and field, so that no row can be put in another's place.
 """
 
+import hashlib
+import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,8 @@ from specs.private import text_made_once
 
 MARK: Final = "sealed:1:"
 """How a sealed value begins; a value without it was stored before there were keys."""
+
+FINGERPRINT: Final = 16
 
 KEY: Final = re.compile(r"[A-Za-z0-9_-]{43}=")
 
@@ -34,10 +38,20 @@ class Seal:
         if not keys:
             raise ValueError("no key: give 32 random bytes in base64 (openssl rand -base64 32)")
         self._fernet = MultiFernet([Fernet(_checked(key)) for key in keys])
+        self._print_key = hmac.digest(_checked(keys[0]), b"ai4papi fingerprints", "sha256")
 
     def seal(self, uid: str, name: str, value: str) -> str:
         """Return what the database may keep of the secret `name` of the record `uid`."""
         return MARK + self._fernet.encrypt(to_json([uid, name, value])).decode()
+
+    def fingerprint(self, text: str) -> str:
+        """Return 16 hexadecimal digits that tell `text` from others.
+
+        Without the key nobody can try out what the text may have been. A new key changes them.
+        """
+        return hmac.digest(self._print_key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[
+            :FINGERPRINT
+        ]
 
     def open(self, uid: str, name: str, kept: str) -> str:
         """Return the value of what `seal` made for the same record and name.
@@ -65,6 +79,13 @@ def keys_of(text: str) -> list[str]:
 def made_once(path: Path, make: Callable[[], bytes] = Fernet.generate_key) -> list[str]:
     """Return the keys in a file, with a new one where there was no file. Raises PermissionError."""
     return keys_of(text_made_once(path, lambda: make().decode()))
+
+
+def fingerprint(text: str, seal: Seal | None) -> str:
+    """Return `Seal.fingerprint`; a plain digest where the site has no key, and so no secrets."""
+    if seal is not None:
+        return seal.fingerprint(text)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:FINGERPRINT]
 
 
 def sealed(uid: str, values: Mapping[str, str], seal: Seal | None) -> dict[str, str]:

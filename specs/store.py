@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
 from specs import history, ownership, source_reports, timeline, trash
-from specs.admission import admit, forget, let_in, newest_in_line, release
-from specs.faults import VersionConflict
+from specs.admission import forget, let_in, newest_in_line, release
+from specs.declaring import Change, Declaring
+from specs.faults import AlreadyExists, InvalidSpec, SpecError, VersionConflict
 from specs.lookup import Readable
 from specs.model import (
     Applied,
@@ -26,45 +26,30 @@ from specs.model import (
     Owner,
     Reach,
 )
-from specs.ownership import Pruned, refuse_taken_away, take_for_source
-from specs.provenance import moved, refuse_declared, written_by_people
+from specs.ownership import Pruned
+from specs.provenance import SourcedWish, refuse_declared
 from specs.pruning import DeletionBudget, Listing, Place
 from specs.quota import NO_QUOTAS, Quotas
 from specs.reading import (
     fetch_look,
-    fetch_named,
-    fetch_secrets,
 )
-from specs.records import look_of, optional_instant_text, source_id
+from specs.records import look_of, optional_instant_text
 from specs.revisions import (
-    as_wished,
     marked_for_deletion,
-    new_record,
     refuse_absent,
     refuse_other_wish,
     refuse_stale,
     refuse_while_being_deleted,
-    resolved_secrets,
-    revised,
     says_the_same,
 )
 from specs.sealed_rows import seal_all
-from specs.sealing import Seal, opened
+from specs.sealing import Seal
 from specs.source_reports import SourceReport
 from specs.timeline import Author
 from specs.transaction import WRITE_QUIETLY, Subject, Write
 from specs.wish import Wish
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-class Change(Enum):
-    """What a put made of the record."""
-
-    CREATED = auto()
-    CHANGED = auto()
-    UNCHANGED = auto()
-    TAKEN = auto()
 
 
 def utc_now() -> datetime:
@@ -97,7 +82,7 @@ class SpecStore(Readable):
         seal: Seal | None = None,
     ) -> None:
         super().__init__(url, now=now, quotas=quotas, seal=seal)
-        self._new_uid = new_uid
+        self._declaring = Declaring(quotas, new_uid)
 
     def migrate(self) -> None:
         """Make the tables, or bring older ones up to this version; safe to repeat.
@@ -148,7 +133,7 @@ class SpecStore(Readable):
             created = record is None
             if record is None:
                 author = Author(actor or owner_name, source)
-                record = self._insert(write, wish, owner, owner_name, author)
+                record = self._declaring.insert(write, wish, owner, owner_name, author)
             else:
                 refuse_while_being_deleted(record)
                 refuse_other_wish(record, wish, write.secrets(record.uid))
@@ -189,59 +174,23 @@ class SpecStore(Readable):
             refuse_stale(record, wish.name, if_version)
             author = Author(actor or owner_name, source)
             if record is None:
-                return self._insert(write, wish, owner, owner_name, author), True
+                return self._declaring.insert(write, wish, owner, owner_name, author), True
             if take_over:
                 record = ownership.take_for_people(write, record, author)
             elif not says_the_same(record, wish):
                 refuse_declared(record)
-            return self._revise(write, record, wish, owner_name, author), False
+            return self._declaring.revise(write, record, wish, owner_name, author), False
 
     def put_from_source(
-        self,
-        wish: Wish,
-        *,
-        owner: Owner,
-        owner_name: str,
-        source: Mapping[str, str],
-        dry_run: bool = False,
-    ) -> tuple[Deployment, Change]:
-        """Create or replace in the name of a source; `source` has its `id`.
+        self, wishes: Sequence[SourcedWish], *, dry_run: bool = False
+    ) -> list[tuple[Deployment, Change] | SpecError]:
+        """Create or replace in the name of a source, each wish for itself, all in one write.
 
-        A record of people's that is just as the source wants it belongs to the source from then on,
-        unless they took it over from that very document. A dry run writes nothing.
-
-        Raises:
-            AlreadyExists: the name belongs to another source or to people, or the record is being
-                deleted, or was taken over from this document and deleted.
-            InvalidSpec: the wish keeps a secret that was never set.
-            QuotaExceeded: the quota has no room for it, and the site no line to wait in.
+        Return what became of each, or why it was refused: see `Declaring.put_sourced`. The
+        provenance of each has the source's `id`. A dry run writes nothing.
         """
-        mine = source_id(source)
-        place = Reach(owner, frozenset({wish.vo}))
-        with self._database.read() as connection:
-            for record in fetch_named(connection, place, wish.name, vo=wish.vo):
-                # Most wishes of most reads: told without a turn at the lock of the writers.
-                settled = source_id(record.source) == mine and not record.being_deleted
-                kept = opened(record.uid, fetch_secrets(connection, record.uid), self._seal)
-                if settled and as_wished(record, wish, kept) and not moved(record, source):
-                    return record, Change.UNCHANGED
         with self._write(keep=not dry_run) as write:
-            author = Author(mine, source)
-            there = write.record_named(owner, wish.vo, wish.name)
-            if there is None:
-                refuse_taken_away(write, Place(owner, wish.vo, wish.name), source)
-                return self._insert(write, wish, owner, owner_name, author), Change.CREATED
-            refuse_while_being_deleted(there)
-            wanted = as_wished(there, wish, write.secrets(there.uid))
-            taken = take_for_source(write, there, source, as_wished=wanted)
-            # A file knows its owner's `sub`; the name that a token told stays.
-            changed = self._revise(write, taken, wish, there.owner_name, author)
-            if changed is not taken:
-                return changed, Change.CHANGED
-            if moved(there, source):
-                changed = replace(taken, source=dict(source), resource_version=write.version)
-                write.save(changed, wished=False)
-            return changed, Change.UNCHANGED if taken is there else Change.TAKEN
+            return [self._put_sourced(write, sourced) for sourced in wishes]
 
     def request_deletion(
         self,
@@ -546,53 +495,12 @@ class SpecStore(Readable):
             connection.execute(WRITE_QUIETLY, columns)
             connection.commit()
 
-    def _insert(
-        self,
-        write: Write,
-        wish: Wish,
-        owner: Owner,
-        owner_name: str,
-        author: Author,
-    ) -> Deployment:
-        values = resolved_secrets(wish.secrets, {})
-        record = new_record(
-            wish,
-            uid=self._new_uid(),
-            owner=owner,
-            owner_name=owner_name,
-            source=author.source,
-            version=write.version,
-            now=self._now(),
-        )
-        record = admit(write, record, self._quotas)
-        write.insert(record, values, author, timeline.created(record, author))
-        return record
-
-    def _revise(
-        self, write: Write, record: Deployment, wish: Wish, owner_name: str, author: Author
-    ) -> Deployment:
-        refuse_while_being_deleted(record)
-        kept = write.secrets(record.uid)
-        values = resolved_secrets(wish.secrets, kept)
-        changed = revised(
-            record,
-            wish,
-            new_secrets=values != kept,
-            owner_name=owner_name,
-            source=author.source
-            if source_id(author.source)
-            else written_by_people(record, author.source),
-            version=write.version,
-        )
-        if changed.generation > record.generation:
-            changed = admit(write, changed, self._quotas)
-            secrets = timeline.changed_secrets(kept, values)
-            events = timeline.wish_changed(record, changed, author, secrets=secrets)
-            write.save_wish(changed, author, *events)
-            if record.over_quota:
-                let_in(write, self._quotas, beside=record)
-        elif changed is not record:
-            write.save(changed, wished=False)
-        if values != kept:
-            write.save_secrets(record.uid, values)
-        return changed
+    def _put_sourced(
+        self, write: Write, sourced: SourcedWish
+    ) -> tuple[Deployment, Change] | SpecError:
+        write.take_number()
+        try:
+            with write.connection.begin_nested():
+                return self._declaring.put_sourced(write, sourced)
+        except (InvalidSpec, AlreadyExists) as refusal:
+            return refusal

@@ -7,7 +7,6 @@ and judged again only where its content is another, or where something of it is 
 What can't be read, or can't be told, never counts as gone.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,15 +19,13 @@ from specs.files import Declared, FileFault, FileRead, Rules, fault_of, read_fil
 from specs.intake import Intake, SourcedWish, SourceRead, take_in
 from specs.model import Deployment, Reach
 from specs.priorities import PriorityClasses, usable_classes
+from specs.provenance import same_document
 from specs.pruning import DeletionBudget, Place
 from specs.source_reports import FAULTS_KEPT, FaultReport, SourceReport
 from specs.store import SpecStore
 from specs.trees import File, SourceUnavailable, Tree, TreeReader
 from specs.userconf import UserConf
 from specs.wish import Wish, wish_of_manifest
-
-DIGEST: Final = 16
-"""Hexadecimal digits that tell one document from another."""
 
 ASKS_AS: Final = "user"
 """The role in which a file asks for a priority class: a file has no more rights than its owner."""
@@ -61,12 +58,14 @@ class Site:
 class Pass:
     """What one pass did. `again_s` says when to look again, None: when something changes.
 
-    `wishes` are what it looked at, `waits` says why nothing that is absent is deleted ("": it is).
+    `wishes` are what it looked at, `same` is what it read and had taken before. `waits` says why
+    nothing that is absent is deleted ("": it is).
     """
 
     version: str
     intake: Intake
     wishes: Sequence[SourcedWish]
+    same: Sequence[Declared]
     faults: Sequence[FileFault]
     waits: str
     again_s: float | None
@@ -139,7 +138,13 @@ class Sync:
         """
         owned = self._store.owned_places(self.source.id)
         tree = self._read(owned, dry_run=dry_run)
-        fresh = self._understand(tree)
+        declared = self._understand(tree)
+        # What was taken once is not judged again: new defaults of the site restart nothing.
+        fresh = {
+            place: one
+            for place, one in declared.items()
+            if not same_document(owned.get(place, {}), self._provenance(one))
+        }
         twice = self._twice()
         wishes, refused = self._judge(fresh, twice)
         faulty = self._spoilt(owned) | {place: _sentence(told) for place, told in refused.items()}
@@ -162,11 +167,12 @@ class Sync:
             refusal.wish.place: _placed(fresh[refusal.wish.place], refusal.faults)
             for refusal in intake.faults
         }
-        self._note(fresh, refused, settled=not dry_run)
+        self._note(declared, refused, settled=not dry_run)
         done = Pass(
             version=tree.version,
             intake=intake,
             wishes=wishes,
+            same=[one for place, one in declared.items() if place not in fresh],
             faults=list(self._faults()),
             waits=self._waits(tree),
             again_s=tree.again_s,
@@ -175,7 +181,7 @@ class Sync:
             self._tell(done, files=len(tree.files))
         return done
 
-    def _read(self, owned: Mapping[Place, str], *, dry_run: bool) -> Tree:
+    def _read(self, owned: Mapping[Place, Mapping[str, str]], *, dry_run: bool) -> Tree:
         for file in self._files.values():
             # What people took over or deleted meanwhile is to be asked about again.
             file.settled = file.settled and file.places.keys() <= owned.keys()
@@ -247,14 +253,14 @@ class Sync:
             ]
         return wishes, refused
 
-    def _spoilt(self, owned: Mapping[Place, str]) -> dict[Place, str]:
+    def _spoilt(self, owned: Mapping[Place, Mapping[str, str]]) -> dict[Place, str]:
         """Return what was declared in files that can't be read now, with the words for people."""
         listed = {place for file in self._files.values() for place in file.places}
         unreadable = {path: file for path, file in self._files.items() if not file.readable}
         return {
             place: _sentence(unreadable[path].faults)
-            for place, path in owned.items()
-            if path in unreadable and place not in listed
+            for place, kept in owned.items()
+            if (path := kept.get("path", "")) in unreadable and place not in listed
         }
 
     def _wish(self, declared: Declared) -> Wish:
@@ -278,24 +284,26 @@ class Sync:
 
     def _provenance(self, declared: Declared) -> dict[str, str]:
         origin = self._files[declared.path].origin
+        manifest = json.dumps(declared.manifest, sort_keys=True, separators=(",", ":"))
         return {
             "type": self.source.kind,
+            "id": self.source.id,
             "repo": self.source.url,
             "path": declared.path,
             "line": str(declared.line),
-            "digest": _digest(declared.manifest),
+            "digest": self._store.fingerprint(manifest),
             **{key: origin[key] for key in ("commit", "author") if key in origin},
         }
 
     def _note(
         self,
-        fresh: Mapping[Place, Declared],
+        declared: Mapping[Place, Declared],
         refused: Mapping[Place, Sequence[FileFault]],
         *,
         settled: bool,
     ) -> None:
         for file in self._files.values():
-            for place in file.places.keys() & (fresh.keys() | refused.keys() | file.refused.keys()):
+            for place in file.places.keys() & (declared.keys() | refused.keys()):
                 file.refused.pop(place, None)
                 if place in refused:
                     file.refused[place] = refused[place]
@@ -311,7 +319,7 @@ class Sync:
     def _waits(self, tree: Tree) -> str:
         """Say why what is absent may still be there, or ""."""
         if not tree.settled:
-            return SETTLING
+            return tree.doubt or SETTLING
         unreadable = sorted(path for path, file in self._files.items() if not file.readable)
         if not unreadable:
             return ""
@@ -337,11 +345,6 @@ class Sync:
     def _put_report(self, **changes: Any) -> None:
         self.report = self.report.model_copy(update=changes)
         self._store.put_source_report(self.source.id, self.report)
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
 
 
 def _twice_in_one(declared: Sequence[Declared]) -> Iterator[FileFault]:

@@ -46,13 +46,14 @@ class Tree:
 
     `version` names what was read: a commit, or a digest of a folder. `settled` is False while
     something of it may still be on its way: then what is absent counts for nothing, and the place
-    should be read again after `again_s` seconds.
+    should be read again after `again_s` seconds; `doubt` says to people what it waits for.
     """
 
     version: str
     files: Sequence[File]
     settled: bool = True
     again_s: float | None = None
+    doubt: str = ""
 
 
 class TreeReader(Protocol):

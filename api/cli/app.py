@@ -173,11 +173,38 @@ def run_verb(
 
 
 @app.command("reconcile")
-def reconcile_verb() -> None:
-    """Run one pass of the loop and say what it did."""
+def reconcile_verb(
+    files: Annotated[
+        Path | None,
+        typer.Option(
+            "-f",
+            "--files",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Take the spec files in DIR in first.",
+        ),
+    ] = None,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="One pass, as always.")] = False,  # noqa: ARG001
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing, say what would.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For CI: JUnit XML (.xml) or Markdown (.md)."),
+    ] = None,
+) -> None:
+    """Run one pass of the loop on this machine's store, and say what it did.
+
+    Exit codes: 0 settled, 1 something is not, and it is named, 2 usage.
+    """
     from reconciler.__main__ import main  # noqa: PLC0415
 
-    raise typer.Exit(main(["--once"]))
+    arguments = ["--once", *(("--files", str(files)) if files else ())]
+    arguments += ["--dry-run"] if dry_run else []
+    arguments += ["--report", str(report)] if report else []
+    raise typer.Exit(main(arguments))
 
 
 @app.command("simulate")

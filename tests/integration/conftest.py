@@ -35,6 +35,7 @@ VOS = ("vo.ai4eosc.eu", "vo.imagine-ai.eu")
 ETC = Path(__file__).parents[2] / "etc"
 MAX_BODY_BYTES = 100_000
 WAIT_S = 10
+HOOK_SECRET = "what the git host signs with"
 
 
 @dataclass
@@ -244,6 +245,7 @@ def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
         trash_for=timedelta(days=7),
         login=LoginView(mode="oidc", issuers=("https://op",), vos=VOS, scopes=("openid",)),
         max_body_bytes=MAX_BODY_BYTES,
+        hook_secret=HOOK_SECRET,
     )
     app = create_app(services)
     with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=WAIT_S) as client:

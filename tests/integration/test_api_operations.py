@@ -1,18 +1,24 @@
 """The routes for operators: sources of spec files, held deletions, orphaned jobs."""
 
+import hashlib
+import hmac
 from urllib.parse import quote
 
 import pytest
 
 from api.operations import OrphanView
 from specs.intake import DeletionBudget, SourcedWish, SourceRead, take_in
+from specs.source_reports import FaultReport, SourceReport
 from specs.wish import wish_of_manifest
+from tests.builders import NOW
+from tests.integration.conftest import HOOK_SECRET
 
 NONE_FREE = DeletionBudget(count=0, percent=0)
 IDS = ["https://git.example.org/specs.git@main", "/srv/specs", "a/confirm", "what?#%2F ü"]
 ROUTES = [
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources/https://git.example.org/specs.git/confirm"),
+    ("POST", "/v1/sources/https://git.example.org/specs.git/sync"),
     ("GET", "/v1/orphans"),
 ]
 
@@ -50,7 +56,8 @@ def of(operator, source):
 @pytest.mark.parametrize("source", IDS)
 def test_held_deletions_are_told_and_wait_for_a_word(operator, me, read, source):
     read(source, "a", "b")
-    assert of(operator, source) == {"id": source, "deployments": 2, "held": []}
+    seen = of(operator, source)
+    assert (seen["deployments"], seen["held"], seen["configured"]) == (2, [], False)
     read(source, "b")
     (held,) = of(operator, source)["held"]
     assert (held["name"], held["owner"]) == ("a", me.token)
@@ -73,6 +80,64 @@ def test_an_address_as_an_id_need_not_be_quoted(operator, read):
 def test_a_source_that_is_none_is_not_found(operator):
     answer = operator.post("/v1/sources/https://git.example.org/none/confirm")
     assert (answer.status_code, answer.json()["reason"]) == (404, "NotFound")
+
+
+def test_a_source_says_where_it_stands_and_what_is_wrong(operator, server):
+    report = SourceReport(
+        kind="git",
+        url="https://git.example.org/specs.git",
+        ref="main",
+        wanted="c2",
+        applied="c1",
+        behind_since=NOW,
+        error="can't read it",
+        files=3,
+        faults=(FaultReport(file="a.yaml", line=3, column=5, message="bad"),),
+    )
+    server.store.put_source_report("team", report)
+    seen = of(operator, "team")
+    assert (seen["wanted"], seen["applied"], seen["error"]) == ("c2", "c1", "can't read it")
+    assert (seen["configured"], seen["deployments"]) == (True, 0)
+    assert seen["lagS"] >= 0
+    (fault,) = seen["faults"]
+    assert (fault["file"], fault["line"], fault["column"]) == ("a.yaml", 3, 5)
+
+
+def test_a_source_is_read_now_when_an_operator_asks(operator, server):
+    server.store.put_source_report("team", SourceReport(kind="folder", url="/srv/specs"))
+    answer = operator.post("/v1/sources/team/sync")
+    assert (answer.status_code, answer.json()) == (202, {"asked": 1})
+    assert server.store.source_asks()["team"] == 1
+    assert operator.post("/v1/sources/none/sync").status_code == 404
+
+
+PUSH = b'{"repository": {"clone_url": "https://git.example.org/specs.git"}}'
+
+
+def pushed(server, body=PUSH, secret=HOOK_SECRET):
+    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    headers = {"X-Hub-Signature-256": f"sha256={signature}", "Content-Type": "application/json"}
+    return server.client.post("/v1/hooks/git", content=body, headers=headers)
+
+
+def test_a_signed_webhook_has_its_repository_read(server):
+    for name, kind, url in (
+        ("team", "git", "https://git.example.org/specs.git"),
+        ("other", "git", "https://git.example.org/other.git"),
+        ("disk", "folder", "/srv/specs"),
+    ):
+        server.store.put_source_report(name, SourceReport(kind=kind, url=url))
+    before = server.store.source_asks()
+    answer = pushed(server)
+    assert (answer.status_code, answer.json()) == (202, {"asked": 1})
+    assert server.store.source_asks() == {**before, "team": before["team"] + 1}
+    assert pushed(server, b"what?").json() == {"asked": 2}
+
+
+def test_a_webhook_of_somebody_else_is_refused(server):
+    answer = pushed(server, secret="guessed guessed guessed")
+    assert (answer.status_code, answer.json()["reason"]) == (401, "BadSignature")
+    assert server.client.post("/v1/hooks/git", content=PUSH).status_code == 401
 
 
 def test_orphans_are_listed(operator, told):

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from api.problems import documented
-from api.routers.v1 import account, auth, deployments, history, info, operations, specs
+from api.routers.v1 import account, auth, deployments, history, hooks, info, operations, specs
 
 router = APIRouter(prefix="/v1", responses=documented(408, 422, 429, 431, 500, 503, 507))
-for part in (specs, history, deployments, info, operations, account, auth):
+for part in (specs, history, deployments, info, operations, hooks, account, auth):
     router.include_router(part.router)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from api.operations import Confirmed, OrphanList, SourceList
+from api.operations import Asked, Confirmed, OrphanList, SourceList
 from api.problems import documented
 from api.routers.requests import Caller, operations_of
 
@@ -29,6 +29,18 @@ def list_sources(request: Request, user: Caller) -> SourceList:
 def confirm_deletions(request: Request, user: Caller, source_id: SourceId) -> Confirmed:
     """Say yes to the deletions that are held for a source. For operators."""
     return operations_of(request).confirm_deletions(user, source_id)
+
+
+@router.post(
+    "/sources/{source_id:path}/sync",
+    operation_id="syncSource",
+    summary="Read a source now",
+    status_code=202,
+    responses=documented(404),
+)
+def sync_source(request: Request, user: Caller, source_id: SourceId) -> Asked:
+    """Have a source of spec files read now, rather than when it is time. For operators."""
+    return operations_of(request).sync(user, source_id)
 
 
 @router.get("/orphans", operation_id="listOrphans", summary="List jobs that nobody declared")

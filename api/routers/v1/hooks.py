@@ -1,0 +1,47 @@
+"""The route that git hosts call when something was pushed."""
+
+from functools import partial
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+
+from api.hooks import refuse_unsigned, sources_meant
+from api.operations import Asked
+from api.problems import documented
+from api.routers.requests import operations_of, services_of
+
+router = APIRouter(tags=["operations"], responses=documented(401, 403))
+
+
+@router.post(
+    "/hooks/git",
+    operation_id="receiveGitHook",
+    summary="Have git sources read now",
+    status_code=202,
+    responses=documented(413),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        },
+        "parameters": [
+            {
+                "name": "X-Hub-Signature-256",
+                "in": "header",
+                "description": "`sha256=` and the HMAC of the body with the site's secret. Also"
+                " taken: X-Hub-Signature, X-Gitea-Signature, and the secret in X-Gitlab-Token.",
+                "schema": {"type": "string"},
+            }
+        ],
+    },
+)
+async def receive_git_hook(request: Request) -> Asked:
+    """Take the webhook of a push: GitHub's, GitLab's, Gitea's, Forgejo's or Bitbucket's.
+
+    It must be signed with AI4PAPI_HOOK_SECRET. The sources of that repository are read at once; all
+    git sources where the payload names none of them.
+    """
+    body = await request.body()
+    refuse_unsigned(request.headers, body, services_of(request).hook_secret)
+    meant = partial(sources_meant, body)
+    return await run_in_threadpool(operations_of(request).pushed, meant)
