@@ -35,7 +35,9 @@ from api.problems import Problem, TooManyRequests, answer_with_problems
 from api.routers import health, v1
 from api.routers.requests import LOGIN_THREADS
 from api.services import Services
+from api.spec_schema import schema_document
 from api.waiting import Changes
+from specs.json_schema import spec_schema
 
 API_TITLE = "AI4EOSC Platform API"
 API_TEXT = (
@@ -78,6 +80,9 @@ def create_app(
     )
     app.state.history = History(services.store, compare=services.compare, source=SOURCE)
     app.state.operations = Operations(services.store, find_orphans=services.orphans)
+    app.state.schema = schema_document(
+        spec_schema(services.conf, services.priorities, vos=services.login.vos)
+    )
     app.state.limits = Limits(services.limits, clock=time.monotonic)
     _surround(app, services)
     return app

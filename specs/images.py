@@ -14,8 +14,12 @@ _HOST: Final = (
     r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*(?::[0-9]{1,5})?"
 )
 _PATH: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY: Final = re.compile(rf"(?:{_HOST}/)?{_PATH}(?:/{_PATH})*", re.ASCII)
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+REPOSITORY: Final = rf"(?:{_HOST}/)?{_PATH}(?:/{_PATH})*"
+TAG: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|sha256:[0-9a-f]{64}"
+"""A tag, or the digest in its place. Both patterns are those of JSON Schema too."""
+
+_REPOSITORY: Final = re.compile(REPOSITORY, re.ASCII)
+_TAG: Final = re.compile(TAG, re.ASCII)
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
@@ -39,7 +43,7 @@ def is_repository(text: str) -> bool:
 
 def is_tag(text: str) -> bool:
     """Whether the text is a tag or a sha256 digest."""
-    return _TAG.fullmatch(text) is not None or is_digest(text)
+    return _TAG.fullmatch(text) is not None
 
 
 def is_digest(text: str) -> bool:

@@ -46,8 +46,9 @@ NOT_A_MEMBER: Final = "NotAMember"
 
 MAX_RESTART: Final = 1_000_000
 
-INSTANT: Final = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+INSTANT_FORM: Final = (
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}"
+    r"(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 """An instant of RFC 3339."""
 
@@ -56,6 +57,9 @@ SHORT_SPELLINGS: Final = (
     ("hardware", "gpu", "gpu_num"),
 )
 """(group, key, the key that it also says)."""
+
+
+_INSTANT: Final = re.compile(INSTANT_FORM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +275,7 @@ def _priority_faults(
 
 def _instant(text: object) -> datetime | None:
     """Return the instant that `text` writes, in UTC; None where it is no instant."""
-    if not isinstance(text, str) or INSTANT.fullmatch(text) is None:
+    if not isinstance(text, str) or _INSTANT.fullmatch(text) is None:
         return None
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)

@@ -1,5 +1,6 @@
 """The verbs of `ai4papi` and their options; each verb imports its work when it is run."""
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,6 +154,23 @@ def delete_verb(
         if wait:
             uid = metadata["uid"]
             wait_for(client, name, Goal.DELETED, timeout_s=timeout, vo=metadata["vo"], uid=uid)
+
+
+@app.command(
+    "schema",
+    epilog="VS Code (with its YAML extension) and other editors complete and check a file that"
+    " starts with the line # yaml-language-server: $schema=URL/v1/schema/deployment.json, where"
+    " URL is the server's address.",
+)
+def schema_verb(*, server: Server = None) -> None:
+    """Print the JSON Schema of a spec file, for editors and CI; needs no token."""
+    with told():
+        from api.cli.access import Access, find_server  # noqa: PLC0415
+        from api.cli.client import Client  # noqa: PLC0415
+        from api.cli.show import json_text  # noqa: PLC0415
+
+        client = Client(Access(find_server(server, environ=os.environ), lambda: ""))
+        typer.echo(json_text(client.schema()))
 
 
 app.add_typer(lifecycle.verbs)

@@ -110,6 +110,10 @@ class Client:
         """Return how people log in to this server."""
         return self.ask("GET", "/v1/auth/config", query={}).body
 
+    def schema(self) -> Any:
+        """Return the JSON Schema of a spec file."""
+        return self.ask("GET", "/v1/schema/deployment.json", query={}).body
+
     def whoami(self) -> Any:
         """Return who the token is, with their roles by VO."""
         return self.ask("GET", "/v1/whoami", query={}).body

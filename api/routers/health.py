@@ -25,6 +25,7 @@ def read_v1(request: Request) -> Links:
     """Say what version 1 offers."""
     paths = {"specs": "/v1/specs", "deployments": "/v1/deployments"}
     paths |= {"events": "/v1/events", "trash": "/v1/trash", "login": "/v1/auth/config"}
+    paths |= {"schema": "/v1/schema/deployment.json"}
     return _links(request, paths | {"conf": "/v1/info/conf/{module_name}"})
 
 

@@ -21,6 +21,7 @@ from api.limits import Limits
 from api.operations import Operations
 from api.problems import UnsupportedMedia
 from api.services import Services
+from api.spec_schema import SchemaDocument
 from api.waiting import Changes
 from specs.faults import Fault, InvalidSpec
 from specs.model import Deployment, Owner
@@ -59,6 +60,11 @@ def history_of(request: Request) -> History:
 def operations_of(request: Request) -> Operations:
     """Return the operators' use cases."""
     return cast("Operations", request.app.state.operations)
+
+
+def schema_of(request: Request) -> SchemaDocument:
+    """Return the JSON Schema of a spec file."""
+    return cast("SchemaDocument", request.app.state.schema)
 
 
 def limits_of(request: Request) -> Limits:

@@ -19,6 +19,7 @@ OPEN = {
     "/readyz",
     "/v1/info/conf/{module_name}",
     "/v1/auth/config",
+    "/v1/schema/deployment.json",
 }
 """Routes that need no token; every other one must."""
 

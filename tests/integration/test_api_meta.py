@@ -4,9 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from api.app import routes
+from specs.json_schema import spec_schema
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 HOW = "run `python -m api.app > docs/openapi.json` and look at the difference"
@@ -87,7 +89,8 @@ def test_every_route_is_documented(path, operation):
     answers = operation["responses"]
     for status, answer in answers.items():
         if status.startswith("2"):
-            assert _example(document, answer["content"]["application/json"]["schema"])
+            (content,) = answer["content"].values()
+            assert _example(document, content["schema"])
         elif status != "304":
             schema = answer["content"]["application/problem+json"]["schema"]
             assert schema == {"$ref": "#/components/schemas/Problem"}
@@ -116,3 +119,30 @@ def test_every_reference_in_the_document_leads_somewhere():
     names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert names <= set(document["components"]["schemas"])
     assert "HTTPValidationError" not in text
+
+
+SCHEMA = "/v1/schema/deployment.json"
+
+
+def test_the_schema_of_a_spec_file_is_open_and_that_of_the_form(server):
+    answer = server.client.get(SCHEMA)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/schema+json"
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    services = server.app.state.services
+    assert answer.json() == spec_schema(services.conf, services.priorities, vos=services.login.vos)
+    validator = jsonschema_rs.Draft7Validator(answer.json())
+    right = {"metadata": {"name": "a"}, "spec": {"hardware": {"gpu": 1}}}
+    assert validator.is_valid(right)
+    assert not validator.is_valid(right | {"spce": {}})
+
+
+def test_who_has_the_schema_is_not_sent_it_again(server):
+    etag = server.client.get(SCHEMA).headers["etag"]
+    again = server.client.get(SCHEMA, headers={"If-None-Match": f'"other", W/{etag}'})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    assert server.client.get(SCHEMA, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_the_schema_takes_no_parameter(server):
+    assert server.client.get(SCHEMA, params={"vo": "x"}).status_code == 422

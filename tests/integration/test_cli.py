@@ -56,6 +56,17 @@ def test_apply_says_created_then_unchanged_then_configured(cli, me, manifest):
     assert me.get("/v1/specs/train-a").json()["spec"]["hardware"]["ram"] == 4000
 
 
+def test_schema_prints_what_the_server_serves_and_sends_no_token(cli, server):
+    printed = cli("schema", env={"AI4PAPI_TOKEN": "nobodys"})
+    assert (printed.exit_code, printed.stderr) == (0, "")
+    assert json.loads(printed.stdout) == server.client.get("/v1/schema/deployment.json").json()
+
+
+def test_the_help_of_schema_has_the_line_for_editors(cli):
+    said = " ".join(cli("schema", "--help").stdout.split())
+    assert "# yaml-language-server: $schema=URL/v1/schema/deployment.json" in said
+
+
 def test_apply_reads_several_documents_from_standard_input(cli, manifest):
     text = json.dumps(manifest("a")) + "\n---\n" + yaml.safe_dump(manifest("b"))
     result = cli("apply", "-f", "-", stdin=text)

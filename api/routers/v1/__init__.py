@@ -3,8 +3,18 @@
 from fastapi import APIRouter
 
 from api.problems import documented
-from api.routers.v1 import account, auth, deployments, history, hooks, info, operations, specs
+from api.routers.v1 import (
+    account,
+    auth,
+    deployments,
+    history,
+    hooks,
+    info,
+    operations,
+    schema,
+    specs,
+)
 
 router = APIRouter(prefix="/v1", responses=documented(408, 422, 429, 431, 500, 503, 507))
-for part in (specs, history, deployments, info, operations, hooks, account, auth):
+for part in (specs, history, deployments, info, operations, hooks, account, auth, schema):
     router.include_router(part.router)
