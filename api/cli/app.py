@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import identity, lifecycle
+from api.cli import files, identity, lifecycle
 from api.cli.choices import Format, Goal
 from api.cli.options import (
     TEN_MINUTES_S,
@@ -173,6 +173,7 @@ def schema_verb(*, server: Server = None) -> None:
         typer.echo(json_text(client.schema()))
 
 
+app.add_typer(files.verbs)
 app.add_typer(lifecycle.verbs)
 app.add_typer(identity.verbs)
 

@@ -44,3 +44,19 @@ class Verb(StrEnum):
     EDIT_CATALOGUE = "edit-catalogue"
     SEE_ALL = "see-all"
     OPERATE = "operate"
+
+
+class DiffFormat(StrEnum):
+    """How `diff` prints."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    JUNIT = "junit"
+
+
+class Layout(StrEnum):
+    """What tells whose a spec file is: the document, or the path `VO/OWNER/NAME.yaml`."""
+
+    DOCUMENT = "document"
+    PATH = "path"

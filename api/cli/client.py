@@ -57,9 +57,14 @@ class Client:
             yield from page["items"]
             continue_ = page["metadata"]["continue"]
 
-    def put(self, name: str, manifest: object, *, dry_run: bool = False) -> Any:
-        """Create or replace the deployment `name`; return what is stored, or would be."""
-        query = {"dryRun": "true" if dry_run else None}
+    def put(
+        self, name: str, manifest: object, *, dry_run: bool = False, take_over: bool = False
+    ) -> Any:
+        """Create or replace the deployment `name`; return what is stored, or would be.
+
+        `take_over`: also what belongs to a source of spec files.
+        """
+        query = {"dryRun": _flag(dry_run), "takeOver": _flag(take_over)}
         return self._ask("PUT", _path(name), query=query, body=manifest).body
 
     def try_nameless(self, manifest: object) -> Any:
@@ -202,6 +207,10 @@ def no_answer(
         hint=hint,
         next_command=next_command,
     )
+
+
+def _flag(value: bool) -> str | None:
+    return "true" if value else None
 
 
 def _path(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import resource
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 from api.cli.app import app
 from api.views import PlanView
 from specs.model import Condition, Phase
+from tests.terminal import COMMAND, on_a_terminal
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 10
@@ -420,9 +420,6 @@ def test_the_token_travels_in_its_header_only(cli, me):
     assert odd.asked == [("/papi/v1/specs", f"Bearer {me.token}")]
 
 
-COMMAND = [sys.executable, "-c", "from api.cli import main; main()"]
-
-
 def test_an_interrupt_ends_with_130_and_undoes_nothing(me, server, manifest, environ):
     me.post("/v1/specs", json=manifest())
     process = subprocess.Popen(
@@ -440,31 +437,6 @@ def test_an_interrupt_ends_with_130_and_undoes_nothing(me, server, manifest, env
     assert told == "interrupted: what was sent goes on without you\n"
     # Ends the long poll that the server still answers, so that it can stop at once.
     server.tell(uid_of(me), **READY)
-
-
-def on_a_terminal(environ: Mapping[str, str], *arguments: str) -> tuple[int, str]:
-    terminal, end = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TERM": "xterm-256color", **environ},
-        stdin=end,
-        stdout=end,
-        stderr=end,
-    )
-    os.close(end)
-    seen = b""
-    while chunk := _read(terminal):
-        seen += chunk
-    os.close(terminal)
-    return process.wait(WAIT_S), seen.decode()
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # how Linux says that nobody holds the other end any more
-        return b""
 
 
 @pytest.mark.parametrize("no_color", [False, True])
