@@ -10,7 +10,7 @@ What can't be read, or can't be told, never counts as gone.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -164,7 +164,7 @@ class Sync:
             progress=lambda number: progress(number, total),
         )
         refused |= {
-            refusal.wish.place: _placed(fresh[refusal.wish.place], refusal.faults)
+            refusal.wish.place: self._placed(fresh[refusal.wish.place], refusal.faults)
             for refusal in intake.faults
         }
         self._note(declared, refused, settled=not dry_run)
@@ -204,11 +204,12 @@ class Sync:
                 self._files[file.path] = known
                 continue
             found = self._found_in(file)
+            told = [*found.faults, *_twice_in_one(found.declared)]
             self._files[file.path] = _Known(
                 blob=file.blob,
                 origin=file.origin,
                 places={declared.place: declared.line for declared in found.declared},
-                faults=[*found.faults, *_twice_in_one(found.declared)],
+                faults=[self._rooted(fault) for fault in told],
                 readable=found.readable,
             )
             for declared in found.declared:
@@ -240,23 +241,26 @@ class Sync:
             try:
                 wish = self._wish(declared)
             except InvalidSpec as error:
-                refused[place] = _placed(declared, error.faults)
+                refused[place] = self._placed(declared, error.faults)
             else:
                 wishes.append(
                     SourcedWish(place.owner, place.owner.sub, wish, self._provenance(declared))
                 )
         for place, paths in twice.items():
-            message = f"{place.name!r} in {place.vo} is declared twice, in {', '.join(paths)}"
+            where = ", ".join(map(self._at, paths))
+            message = f"{place.name!r} in {place.vo} is declared twice, in {where}"
             fault = Fault("/metadata/name", "Twice", message, "one of them")
             refused[place] = [
-                _fault_at(path, self._files[path].places[place], fault) for path in paths
+                _fault_at(self._at(path), self._files[path].places[place], fault) for path in paths
             ]
         return wishes, refused
 
     def _spoilt(self, owned: Mapping[Place, Mapping[str, str]]) -> dict[Place, str]:
         """Return what was declared in files that can't be read now, with the words for people."""
         listed = {place for file in self._files.values() for place in file.places}
-        unreadable = {path: file for path, file in self._files.items() if not file.readable}
+        unreadable = {
+            self._at(path): file for path, file in self._files.items() if not file.readable
+        }
         return {
             place: _sentence(unreadable[path].faults)
             for place, kept in owned.items()
@@ -289,7 +293,7 @@ class Sync:
             "type": self.source.kind,
             "id": self.source.id,
             "repo": self.source.url,
-            "path": declared.path,
+            "path": self._at(declared.path),
             "line": str(declared.line),
             "digest": self._store.fingerprint(manifest),
             **{key: origin[key] for key in ("commit", "author") if key in origin},
@@ -313,7 +317,7 @@ class Sync:
         for path in sorted(self._files):
             file = self._files[path]
             refused = (fault for told in file.refused.values() for fault in told)
-            told = [*file.faults, *(fault for fault in refused if fault.path == path)]
+            told = [*file.faults, *(fault for fault in refused if fault.path == self._at(path))]
             yield from sorted(told, key=lambda fault: (fault.line, fault.column))
 
     def _waits(self, tree: Tree) -> str:
@@ -324,7 +328,17 @@ class Sync:
         if not unreadable:
             return ""
         more = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
-        return f"{unreadable[0]}{more} can't be read: what is missing may stand there"
+        return f"{self._at(unreadable[0])}{more} can't be read: what is missing may stand there"
+
+    def _at(self, path: str) -> str:
+        """Return a path of the tree as it is in the whole repository."""
+        return f"{self.source.root}/{path}" if self.source.root else path
+
+    def _rooted(self, fault: FileFault) -> FileFault:
+        return replace(fault, path=self._at(fault.path))
+
+    def _placed(self, declared: Declared, faults: Sequence[Fault]) -> list[FileFault]:
+        return [self._rooted(fault_of(declared, fault)) for fault in faults]
 
     def _tell(self, done: Pass, *, files: int) -> None:
         faults = done.faults[:FAULTS_KEPT]
@@ -354,10 +368,6 @@ def _twice_in_one(declared: Sequence[Declared]) -> Iterator[FileFault]:
             message = f"{one.place.name!r} stands twice in this file: only the first is taken"
             yield fault_of(one, Fault("/metadata/name", "Twice", message, "another name"))
         seen.add(one.place)
-
-
-def _placed(declared: Declared, faults: Sequence[Fault]) -> list[FileFault]:
-    return [fault_of(declared, fault) for fault in faults]
 
 
 def _sentence(faults: Sequence[FileFault]) -> str:

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from api.cli import files, identity, lifecycle
+from api.cli import files, identity, lifecycle, sources
 from api.cli.choices import Format, Goal
 from api.cli.options import (
     TEN_MINUTES_S,
     Name,
     Owner,
     Server,
+    TakeOver,
     Timeout,
     TokenFile,
     Vo,
@@ -54,6 +55,7 @@ def apply_verb(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing, say what would.")
     ] = False,
+    take_over: TakeOver = False,
     owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
@@ -66,7 +68,7 @@ def apply_verb(
 
         until = time.monotonic() + timeout
         client = client_of(server, token_file, owner=owner)
-        applied, failures = apply_file(client, file, dry_run=dry_run)
+        applied, failures = apply_file(client, file, dry_run=dry_run, take_over=take_over)
         if wait:
             failures += wait_for_all(client, applied, until=until)
         if failures:
@@ -134,6 +136,7 @@ def delete_verb(
     wait: Wait = False,
     timeout: Timeout = TEN_MINUTES_S,
     yes: Yes = False,
+    take_over: TakeOver = False,
     vo: Vo = None,
     owner: Owner = None,
     server: Server = None,
@@ -149,7 +152,7 @@ def delete_verb(
                 f"Delete deployment {name} and stop its work?",
                 next_command=again(f"ai4papi delete {name} -y", owner=owner),
             )
-        metadata = client.delete(name, vo=vo)["metadata"]
+        metadata = client.delete(name, vo=vo, take_over=take_over)["metadata"]
         typer.echo(f"deployment {name} is being deleted")
         if wait:
             uid = metadata["uid"]
@@ -174,6 +177,7 @@ def schema_verb(*, server: Server = None) -> None:
 
 
 app.add_typer(files.verbs)
+app.add_typer(sources.verbs, name="sources")
 app.add_typer(lifecycle.verbs)
 app.add_typer(identity.verbs)
 

@@ -30,7 +30,7 @@ class Applied:
 
 
 def apply_file(
-    client: Client, file: str, *, dry_run: bool
+    client: Client, file: str, *, dry_run: bool, take_over: bool
 ) -> tuple[list[Applied], list[CommandFailed]]:
     """Apply every document of `file`, and say of each what became of it.
 
@@ -41,7 +41,7 @@ def apply_file(
     failures: list[CommandFailed] = []
     for document in read_manifests(file):
         try:
-            done = _apply(client, document, dry_run=dry_run)
+            done = _apply(client, document, dry_run=dry_run, take_over=take_over)
         except Refused as refusal:
             if not refusal.about_document:
                 raise
@@ -95,14 +95,14 @@ def change_word(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> s
     return "unchanged" if same else "configured"
 
 
-def _apply(client: Client, document: Document, *, dry_run: bool) -> Applied:
+def _apply(client: Client, document: Document, *, dry_run: bool, take_over: bool) -> Applied:
     name, vo = _text_at(document.tree, "metadata", "name"), _said_vo(document.tree)
     if not is_name(name):
         # The server says everything that is wrong with it, the name included.
         client.try_nameless(document.tree)
         raise CommandFailed(Code.FAILED, "the server took a manifest without a usable name")
     before = _before(client, name, vo)
-    view = client.put(name, document.tree, dry_run=dry_run)
+    view = client.put(name, document.tree, dry_run=dry_run, take_over=take_over)
     return Applied(view, change_word(before and before["metadata"], view["metadata"]))
 
 

@@ -71,13 +71,17 @@ class Client:
         """Have a manifest that names no deployment judged; nothing is stored."""
         return self.ask("POST", "/v1/specs", query={"dryRun": "true"}, body=manifest).body
 
-    def delete(self, name: str, *, vo: str | None = None) -> Any:
+    def delete(self, name: str, *, vo: str | None = None, take_over: bool = False) -> Any:
         """Ask for the end of the deployment `name`; return its record."""
-        return self._ask("DELETE", _path(name), query={"vo": vo}).body
+        query = {"vo": vo, "takeOver": _flag(take_over)}
+        return self._ask("DELETE", _path(name), query=query).body
 
-    def patch(self, name: str, patch: object, *, vo: str | None = None) -> Any:
+    def patch(
+        self, name: str, patch: object, *, vo: str | None = None, take_over: bool = False
+    ) -> Any:
         """Change parts of the deployment `name` (RFC 7396); return its record."""
-        return self._ask("PATCH", _path(name), query={"vo": vo}, body=patch).body
+        query = {"vo": vo, "takeOver": _flag(take_over)}
+        return self._ask("PATCH", _path(name), query=query, body=patch).body
 
     def events(self, name: str | None, *, vo: str | None = None) -> Iterator[Any]:
         """Yield what happened to one deployment, None: to all, oldest first, page by page."""
@@ -110,6 +114,20 @@ class Client:
     def plan(self, name: str, *, vo: str | None = None) -> Any:
         """Return how what runs differs from what should, and what would be done about it."""
         return self._about(name, "plan", vo=vo)
+
+    def sources(self) -> Sequence[Any]:
+        """Return the sources of spec files."""
+        sources: Sequence[Any] = self.ask("GET", "/v1/sources", query={}).body["items"]
+        return sources
+
+    def sync_source(self, source: str) -> None:
+        """Have a source of spec files read now."""
+        self.ask("POST", f"/v1/sources/{quote(source, safe='')}/sync", query={})
+
+    def confirm_deletions(self, source: str) -> int:
+        """Let the held deletions of a source through; return how many."""
+        path = f"/v1/sources/{quote(source, safe='')}/confirm"
+        return int(self.ask("POST", path, query={}).body["deleted"])
 
     def auth_config(self) -> Any:
         """Return how people log in to this server."""

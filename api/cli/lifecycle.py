@@ -16,6 +16,7 @@ from api.cli.options import (
     Name,
     Owner,
     Server,
+    TakeOver,
     Timeout,
     TokenFile,
     Vo,
@@ -142,6 +143,7 @@ def suspend_verb(
     yes: Yes = False,
     wait: Wait = False,
     timeout: Timeout = TEN_MINUTES_S,
+    take_over: TakeOver = False,
     vo: Vo = None,
     owner: Owner = None,
     server: Server = None,
@@ -155,7 +157,7 @@ def suspend_verb(
                 f"Stop the work of deployment {name}?",
                 next_command=again(f"ai4papi suspend {name} -y", owner=owner),
             )
-        view = client.patch(name, {"spec": {"suspend": True}}, vo=vo)
+        view = client.patch(name, {"spec": {"suspend": True}}, vo=vo, take_over=take_over)
         typer.echo(f"deployment {name} suspended")
         if wait:
             _wait(client, view, timeout)

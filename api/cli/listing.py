@@ -14,6 +14,10 @@ WORK: Final = ("module", "general.", "hardware.", "storage.")
 """Where a change of a spec changes what runs; elsewhere it changes how the work lives."""
 
 
+SHORT: Final = 12
+"""Characters of a commit that tell it from others."""
+
+
 def listed(
     items: Sequence[View], columns: Sequence[Column], form: ListFormat, *, name: str, now: datetime
 ) -> str:
@@ -89,6 +93,14 @@ def _changes(revision: View, _: datetime) -> str:
     )
 
 
+def _source_state(source: View) -> str:
+    if not source["configured"]:
+        return "no longer configured"
+    if source["error"]:
+        return "can't be read"
+    return "waits" if source["waits"] or source["held"] else "read"
+
+
 EVENTS: Final[Sequence[Column]] = (
     _age("time"),
     _text("type"),
@@ -102,6 +114,16 @@ HISTORY: Final[Sequence[Column]] = (
     _age("time"),
     ("BY", lambda item, _: f"{item['actor']} ({item['source'].get('type', '?')})"),
     ("CHANGES", _changes),
+)
+SOURCES: Final[Sequence[Column]] = (
+    _text("id"),
+    ("WANTED", lambda item, _: item["wanted"][:SHORT]),
+    ("APPLIED", lambda item, _: item["applied"][:SHORT]),
+    ("LAG", lambda item, _: duration(item["lagS"])),
+    _text("deployments"),
+    ("FAULTS", lambda item, _: str(len(item["faults"]) + item["moreFaults"])),
+    ("HELD", lambda item, _: str(len(item["held"]))),
+    ("STATE", lambda item, _: _source_state(item)),
 )
 TRASH: Final[Sequence[Column]] = (
     _text("name"),

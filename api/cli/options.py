@@ -56,6 +56,10 @@ Owner = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait, and show what happens.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing.")]
+TakeOver = Annotated[
+    bool,
+    typer.Option("--take-over", help="Also where a spec file declares it: it is yours then."),
+]
 Timeout = Annotated[
     float,
     typer.Option(

@@ -74,13 +74,14 @@ def a_sync(
     repository: Repository,
     source: str = GIT,
     form: Mapping[str, Mapping[str, int]] | None = None,
+    root: str = "",
 ) -> Sync:
     tree = deepcopy(FORM)
     for group, values in (form or {}).items():
         for key, value in values.items():
             tree[group][key]["value"] = value
     sync = Sync(
-        SpecSource(source, "git", "https://git.example/specs", RULES, ref="main"),
+        SpecSource(source, "git", "https://git.example/specs", RULES, ref="main", root=root),
         repository,
         store,
         Site(read_userconf(tree), {}, DeletionBudget()),
@@ -314,6 +315,21 @@ def test_every_fault_of_a_document_is_told_with_its_place(store, sync, repositor
         "deploy/n4.yaml:6:5",
         "deploy/n4.yaml:7:5",
     ]
+
+
+def test_paths_are_told_as_they_are_in_the_whole_repository(store, repository) -> None:
+    sync = a_sync(store, repository, root="sites/one")
+    repository.files["deploy/n4.yaml"] = spec("n4", ram=-1)
+    repository.files["deploy/n5.yaml"] = "bad: ["
+    repository.files["deploy/n6.yaml"] = spec("n7")
+    done = sync.run_once()
+    assert named(store, "n1").source["path"] == "sites/one/deploy/n1.yaml"
+    assert [fault.path for fault in done.faults] == [
+        f"sites/one/deploy/n{n}.yaml" for n in (4, 5, 6, 7)
+    ]
+    repository.files["deploy/n1.yaml"] = "bad: ["
+    sync.run_once()
+    assert named(store, "n1").source_fault.startswith("sites/one/deploy/n1.yaml:2:1: ")
 
 
 def test_a_dry_run_tells_what_a_pass_would_do(store, sync, repository) -> None:
