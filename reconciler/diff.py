@@ -17,8 +17,14 @@ NAMES: Final = ("Name", "Label")
 
 WHOLE: Final = frozenset({"Env", "Meta"})
 
+FOUND: Final = "Found"
+"""In the job on record of a deployment that was taken over: the spec that was read from it."""
+
 SET_BY_NOMAD: Final = frozenset({"Version", "Stable", "Status", "StatusDescription", "SubmitTime"})
 """Fields of a job that Nomad alone moves; a template that was parsed carries them empty."""
+
+
+NOT_COMPARED: Final = SET_BY_NOMAD | {FOUND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class FieldChange:
 
 def diff_job(wanted: Json, actual: Json) -> tuple[FieldChange, ...]:
     """Return what of `wanted` is different or missing in `actual`, in the order of `wanted`."""
-    ours = {key: value for key, value in wanted.items() if key not in SET_BY_NOMAD}
+    ours = {key: value for key, value in wanted.items() if key not in NOT_COMPARED}
     return tuple(_diff(ours, actual, ""))
 
 

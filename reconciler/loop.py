@@ -13,7 +13,13 @@ from reconciler.apply import Hands, apply
 from reconciler.cluster.decode import job as job_of
 from reconciler.diff import with_live_counts
 from reconciler.endpoints import Endpoints
-from reconciler.errors import ClusterError, ClusterForbidden, JobConflict, JobRejected
+from reconciler.errors import (
+    ClusterError,
+    ClusterForbidden,
+    ClusterUnavailable,
+    JobConflict,
+    JobRejected,
+)
 from reconciler.jobs import Json, Verdict
 from reconciler.lease import has_ended, wakes_at
 from reconciler.phase import Look, current_allocation, runs_no_more_than_wished
@@ -87,6 +93,9 @@ class Reconciler:
     def _observe(self, deployment: Deployment, wanted: Wanted) -> Observed:
         observed = self._with_standing(deployment, self.hands.mirror.look(wanted.ref))
         cluster = self.hands.cluster
+        if deployment.adopted and observed.job is None and self._read_again(deployment):
+            # Without a marker no list and no event brings it, so what is not known may be there.
+            raise ClusterUnavailable("a job that was just taken over; Nomad is listed again")
         if wants_owner_check(deployment, wanted, observed, self.now()):
             live = self._read_again(deployment)
             return replace(self.hands.mirror.look(wanted.ref), live=live, quota=observed.quota)
@@ -115,7 +124,8 @@ class Reconciler:
     def _read_again(self, deployment: Deployment) -> Json | None:
         ref = job_ref(deployment, self.site)
         live = self.hands.cluster.read_job(ref)
-        self.hands.mirror.note_read(ref, job_of(live) if live else None)
+        job = job_of(live) if live else None
+        self.hands.mirror.note_read(ref, job, adopted=deployment.adopted)
         return live
 
     def _record(self, deployment: Deployment, look: Look) -> None:

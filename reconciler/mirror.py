@@ -209,11 +209,17 @@ class Mirror:
         with self._lock:
             self._entries.pop(ref, None)
 
-    def note_read(self, ref: JobRef, job: Job | None) -> None:
-        """Note the job as it was just read, or that there is none: the way out of a conflict."""
+    def note_read(self, ref: JobRef, job: Job | None, *, adopted: bool = False) -> None:
+        """Note the job as it was just read, or that there is none: the way out of a conflict.
+
+        What runs of an `adopted` one that is new here was never listened to: so everything is
+        listed anew before it is known.
+        """
         with self._lock:
             if job is None:
                 self._entries.pop(ref, None)
+            elif adopted and ref not in self._entries:
+                self._doubted = True
             else:
                 self._entries.setdefault(ref, _Entry()).job = job
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from reconciler.loop import work_once
 from reconciler.runtime import Runtime
-from reconciler.sources import enqueue_due, fill
+from reconciler.sources import adopted_among, enqueue_due, fill
 from specs.model import Deployment, Phase
 from specs.store import utc_now
 
@@ -39,8 +39,8 @@ def reconcile_once(runtime: Runtime, *, tell: Callable[[str], None]) -> Report:
     """
     runtime.cluster.ensure_namespaces()
     runtime.guard.check()
-    fill(runtime.mirror, runtime.cluster)
     namespaces = dict(runtime.settings.namespaces)
+    fill(runtime.mirror, runtime.cluster, adopted_among(runtime.store.heads(), namespaces))
     due = enqueue_due(runtime.store, runtime.mirror, runtime.queue, namespaces, now=utc_now())
     tell(f"{runtime.cluster.title}: {due} deployments need a look")
     for ref in runtime.orphans():

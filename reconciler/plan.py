@@ -15,7 +15,7 @@ from reconciler.drift import NO_JOB, Drift, found_in, left_as_found, repair_wait
 from reconciler.jobs import Allocation, Job, JobRef, Json, Verdict
 from reconciler.lease import has_ended
 from reconciler.reasons import why_not_placed
-from reconciler.render import Wanted
+from reconciler.render import Wanted, is_ours
 from reconciler.steps import (
     USUAL,
     EvaluateJob,
@@ -95,8 +95,11 @@ def make_plan(
     job = observed.job
     if observed.live is not None:
         wanted = replace(wanted, job=with_live_counts(wanted.job, observed.live))
-    if job is not None and not _ours(deployment, job):
+    if job is not None and not is_ours(deployment, wanted, job):
         return _plan_foreign(deployment, job)
+    if wanted.own is not None and job is not None and job.managed:
+        # The job that was taken over is ours by now, though a crash kept that off the record.
+        wanted = wanted.own
     if rules.frozen:
         return Plan("nothing is written", hold=Hold("StoreNotRecognised", rules.frozen))
     if deployment.being_deleted:
@@ -129,17 +132,12 @@ def _plan_running(
 def _decides_by_content(deployment: Deployment, wanted: Wanted, job: Job | None) -> bool:
     return (
         job is not None
-        and _ours(deployment, job)
+        and is_ours(deployment, wanted, job)
         and not deployment.being_deleted
         and not deployment.spec.suspend
         and not _rejected(deployment)
         and not _changes_type(deployment, wanted)
     )
-
-
-def _ours(deployment: Deployment, job: Job) -> bool:
-    # Ownership is the store's word: the job's id is the record's uid. Meta is the cross-check.
-    return job.managed and job.meta.get("ai4papi_uid") == deployment.uid
 
 
 def _made_room(deployment: Deployment) -> bool:
@@ -265,6 +263,8 @@ def _plan_before(
     seen = replace(applied, index=index)
     if drift is None:
         return replace(held, applied=seen)
+    if applied.adopted:
+        return replace(held, applied=seen, drift=replace(drift, handled="reported"))
     actions = (RegisterJob(with_live_counts(applied.job, live), index),)
     repair = Plan(f"drift while a change is held: {drift.paths}", actions, applied=seen)
     return _plan_drift(deployment, repair, drift, now=now, rules=rules)
@@ -303,6 +303,10 @@ def _plan_found(
         # A Variable tells no index of its own: it is compared when its job is.
         secrets = (WriteSecrets(wanted.ref),) if wanted.with_secrets else ()
         return replace(found, actions=secrets)
+    if wanted.own is not None and not live.get("Stop"):
+        # What was found can't be written back, and our own job would end work that goes on.
+        left = _record(deployment, wanted, index, f"left as found, drift: {drift.paths}")
+        return replace(left, drift=replace(drift, handled="reported"))
     applied = deployment.applied
     if applied is None or applied.generation != deployment.generation:
         return _register(deployment, wanted, index, "resume, or the end of a step cut short")
@@ -392,6 +396,7 @@ def _with_restarts(deployment: Deployment, observed: Observed, plan: Plan) -> Pl
 
 
 def _register(deployment: Deployment, wanted: Wanted, if_index: int, reason: str) -> Plan:
+    wanted = wanted.own or wanted
     record = _record(deployment, wanted, if_index, reason)
     secrets = (WriteSecrets(wanted.ref),) if wanted.with_secrets else ()
     return replace(record, actions=(*secrets, RegisterJob(wanted.job, if_index)))

@@ -17,9 +17,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from reconciler.diff import FOUND
 from reconciler.errors import ClusterForbidden
-from reconciler.jobs import MANAGED_BY, JobRef, Json
-from specs.model import SECRET_FIELDS, Deployment, secret_name
+from reconciler.jobs import MANAGED_BY, Job, JobRef, Json
+from specs.model import (
+    ADOPTED,
+    SECRET_FIELDS,
+    Applied,
+    Deployment,
+    DeploymentSpec,
+    secret_name,
+)
 
 GROUP: Final = "usergroup"
 TASK: Final = "usertask"
@@ -59,12 +67,17 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The job that should be there: where, its JSON as we send it, and a digest of that."""
+    """The job that should be there: where, its JSON as we send it, and a digest of that.
+
+    `own` is set where a job that was taken over shall stay: then `job` is what is known of that
+    one, which is never sent, and `own` is what is written once something must be.
+    """
 
     ref: JobRef
     job: Json
     digest: str
     with_secrets: bool
+    own: "Wanted | None" = None
 
 
 def job_ref(deployment: Deployment, site: Site) -> JobRef:
@@ -84,7 +97,8 @@ def render(deployment: Deployment, template: Json, site: Site) -> Wanted:
     """Return the job for the current generation of `deployment`.
 
     A generation is rendered once: while it stays, what was sent for it stays wanted, whatever
-    became of the template since. So an upgrade restarts nothing.
+    became of the template since. So an upgrade restarts nothing. Nor does a wish for what a job
+    that was taken over does already.
 
     Raises: TemplateFault.
     """
@@ -93,12 +107,45 @@ def render(deployment: Deployment, template: Json, site: Site) -> Wanted:
         getattr(getattr(deployment.target, group), key) for group, key in SECRET_FIELDS
     )
     applied = deployment.applied
-    if applied is not None and applied.generation == deployment.generation:
+    rendered = applied is not None and applied.generation == deployment.generation
+    if applied is not None and rendered and not applied.adopted:
         return Wanted(ref, applied.job, applied.digest, with_secrets)
     # Through JSON text, which is faster than deepcopy: a template is JSON.
     fresh = json.loads(json.dumps(template))
     job = _fill(fresh, deployment, site, with_secrets=with_secrets)
-    return Wanted(ref, job, digest_of(job), with_secrets)
+    ours = Wanted(ref, job, digest_of(job), with_secrets)
+    if applied is not None and applied.adopted and _runs_as_found(deployment, applied):
+        return Wanted(ref, applied.job, applied.digest, with_secrets=False, own=ours)
+    return ours
+
+
+def is_ours(deployment: Deployment, wanted: Wanted, job: Job) -> bool:
+    """Whether the job at the record's uid is the record's.
+
+    Ownership is the store's word: the job's id is the record's uid. Meta is the cross-check: our
+    marker, or every word that was in it when the job was taken over.
+    """
+    applied = deployment.applied
+    if applied is None or not applied.adopted:
+        return job.managed and job.meta.get("ai4papi_uid") == deployment.uid
+    if not job.managed:
+        return applied.digest == found_digest(job.meta)
+    # The uid was not made here, so another store may have taken the same job over.
+    ours = (wanted.own or wanted).job["Meta"]
+    return all(job.meta.get(key) == ours.get(key) for key in ("ai4papi_uid", "ai4papi_store"))
+
+
+def found_digest(meta: Mapping[str, str]) -> str:
+    """Return the digest on record of a job that was taken over with this Meta."""
+    return ADOPTED + digest_of(dict(meta))
+
+
+def running_part(spec: DeploymentSpec) -> Json:
+    """Return what of `spec` says what a container does, not how it is called or how long it
+    lives."""
+    groups = spec.model_dump(mode="json", include={"general", "hardware", "storage"})
+    groups["general"] = {k: v for k, v in groups["general"].items() if k not in ("title", "desc")}
+    return groups
 
 
 def digest_of(job: Json) -> str:
@@ -165,11 +212,20 @@ def _fill(
     return job
 
 
-def _meta(deployment: Deployment, site: Site) -> dict[str, str]:
-    general = deployment.target.general
-    born = (
-        deployment.applied.job["Meta"] if deployment.applied else {"ai4papi_store": site.store_id}
+def _runs_as_found(deployment: Deployment, applied: Applied) -> bool:
+    spec, now = deployment.target, running_part(deployment.target)
+    return (
+        all(found.items() <= now[group].items() for group, found in applied.job[FOUND].items())
+        and applied.secrets_generation == deployment.secrets_generation
+        and spec.priority_class is None
     )
+
+
+def _meta(deployment: Deployment, site: Site) -> dict[str, str]:
+    general, applied = deployment.target.general, deployment.applied
+    born = applied.job["Meta"] if applied else {}
+    if applied is None or applied.adopted:
+        born = {**born, "ai4papi_store": site.store_id}
     meta = {
         "owner": deployment.owner.sub,
         "owner_name": deployment.owner_name,

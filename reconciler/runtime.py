@@ -20,7 +20,7 @@ from reconciler.loop import Reconciler
 from reconciler.mirror import Mirror
 from reconciler.orphans import Orphans, orphans_among
 from reconciler.queue import WorkQueue
-from reconciler.render import Site, TemplateFault, check_template, render
+from reconciler.render import Site, TemplateFault, Wanted, check_template, render
 from reconciler.settings import Settings, SettingsFault
 from reconciler.sources import Audit, ClusterChanges, Resync, WishChanges
 from reconciler.spec_files import Asked, spec_files_of
@@ -163,7 +163,9 @@ class Runtime:
         Raises: ClusterError.
         """
         fresh = replace(deployment, generation=deployment.generation + 1)
-        return self.cluster.plan_job(render(fresh, self.template(), self.reconciler.site).job)
+        wanted = render(fresh, self.template(), self.reconciler.site)
+        live = self.cluster.read_job(wanted.ref) if wanted.own else None
+        return self._verdict(wanted, wanted.job, live)
 
     def compare(self, deployment: Deployment) -> tuple[Verdict, Sequence[FieldChange]]:
         """Ask the scheduler what writing the wanted job would do, and find where the live differs.
@@ -174,10 +176,18 @@ class Runtime:
         wanted = render(deployment, self.template(), self.reconciler.site)
         live = self.cluster.read_job(wanted.ref)
         if live is None:
-            return self.cluster.plan_job(wanted.job), (NO_JOB,)
+            return self._verdict(wanted, wanted.job, live), (NO_JOB,)
         job = with_live_counts(wanted.job, live)
         drift = found_in(live, job)
-        return self.cluster.plan_job(job), drift.changes if drift else ()
+        return self._verdict(wanted, job, live), drift.changes if drift else ()
+
+    def _verdict(self, wanted: Wanted, job: Json, live: Json | None) -> Verdict:
+        if wanted.own is None:
+            return self.cluster.plan_job(job)
+        if live is None or live["Stop"]:
+            return self.cluster.plan_job(wanted.own.job)
+        # A job that was taken over stays as it is, whatever of it is known.
+        return Verdict("none", live["JobModifyIndex"])
 
     def faults(self) -> Sequence[str]:
         """Say why this process should be restarted; empty when it is alive."""

@@ -7,13 +7,14 @@ it means "look", never "do".
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from reconciler.cluster.protocol import Cluster
+from reconciler.cluster.decode import job as job_of
+from reconciler.cluster.protocol import Cluster, Listing
 from reconciler.errors import ClusterError, ClusterForbidden, ClusterUnavailable
 from reconciler.guard import StoreGuard
 from reconciler.jobs import Changes, Job, JobRef
@@ -147,7 +148,7 @@ class ClusterChanges:
             if first is None:
                 return
             self.guard.check()
-            fill(self.mirror, self.cluster)
+            fill(self.mirror, self.cluster, adopted_among(self.store.heads(), self.namespaces))
             due = enqueue_due(self.store, self.mirror, self.queue, self.namespaces, now=self.now())
             if self.failures >= OUTAGE_TRIES or self.guard.trouble:
                 look_at_all(self.store, self.queue)
@@ -176,8 +177,10 @@ class Resync:
         Raises: ClusterError; the stream's own loop deals with the cause.
         """
         self.store.let_in()  # room that nobody's write made: a limit was raised
+        adopted = adopted_among(self.store.heads(), self.namespaces)
         known_index = self.mirror.job_index
-        for ref in self.mirror.compare(self.cluster.list_jobs(), known_index=known_index):
+        listed = list_ours(self.cluster, adopted)
+        for ref in self.mirror.compare(listed, known_index=known_index):
             self.queue.add(ref.id, Urgency.DRIFT)
         trouble = self.guard.trouble
         self.guard.keep_up()
@@ -212,20 +215,35 @@ class Audit:
         return len(uids)
 
 
-def fill(mirror: Mirror, cluster: Cluster) -> None:
-    """List all there is into `mirror`.
+def fill(mirror: Mirror, cluster: Cluster, adopted: Sequence[JobRef]) -> None:
+    """List all there is into `mirror`, the `adopted` jobs among it.
 
     Jobs first: later lists may know more, which the stream then repeats. Raises: ClusterError.
     """
     known_index = mirror.job_index
     snapshot = Snapshot(
-        jobs=cluster.list_jobs(),
+        jobs=list_ours(cluster, adopted),
         allocations=cluster.list_allocations(),
         evaluations=cluster.list_evaluations(),
         rollouts=cluster.list_rollouts(),
         nodes=cluster.list_nodes(),
     )
     mirror.replace(snapshot, known_index=known_index)
+
+
+def list_ours(cluster: Cluster, adopted: Sequence[JobRef]) -> Listing[Job]:
+    """List the jobs with our marker, and read one by one those that were taken over without it.
+
+    Raises: ClusterError; then nothing is known, and never that a job is gone.
+    """
+    listed = cluster.list_jobs()
+    read = [live for ref in adopted if (live := cluster.read_job(ref)) is not None]
+    return Listing(listed.index, [*listed.items, *map(job_of, read)])
+
+
+def adopted_among(heads: Sequence[Head], namespaces: Mapping[str, str]) -> list[JobRef]:
+    """Return where the jobs are that were taken over and that we have not written yet."""
+    return [JobRef(namespaces[h.vo], h.uid) for h in heads if h.adopted and h.vo in namespaces]
 
 
 def look_at_all(store: SpecStore, queue: WorkQueue[str]) -> None:

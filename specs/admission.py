@@ -102,6 +102,13 @@ def admit(write: Write, record: Deployment, quotas: Quotas) -> Deployment:
     return replace(record, reservation=queued)
 
 
+def count_running(write: Write, record: Deployment) -> Deployment:
+    """Return a new `record` of what runs already, counted, also where that is beyond a limit."""
+    asks = asks_of(record, write.now())
+    count(write, scopes_of(record.owner, record.vo), difference(asks, NOTHING))
+    return replace(record, reservation=Reservation(asks))
+
+
 def let_in(write: Write, quotas: Quotas, *, beside: Deployment | None = None) -> int:
     """Let in those who wait and for whom there is room now; return how many.
 

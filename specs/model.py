@@ -27,6 +27,9 @@ SECRET_FIELDS: Final = (("general", "jupyter_password"), ("storage", "rclone_pas
 JOB_FINALIZER: Final = "ai4papi/nomad-job"
 """Keeps a record until its job is gone; there from insertion."""
 
+ADOPTED: Final = "adopted:"
+"""Begins the digest of an applied job that somebody else had written when it was taken over."""
+
 TTL: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 TTL_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -235,6 +238,11 @@ class Applied:
     job: Mapping[str, Any]
     restart: int = 0
 
+    @property
+    def adopted(self) -> bool:
+        """Whether `job` was never written by us: another platform's, of which this is a part."""
+        return self.digest.startswith(ADOPTED)
+
 
 @dataclass(frozen=True, slots=True)
 class Pin:
@@ -318,6 +326,11 @@ class Deployment:
     def being_deleted(self) -> bool:
         """Whether its owner asked for the deletion."""
         return self.deletion_requested_at is not None
+
+    @property
+    def adopted(self) -> bool:
+        """Whether its job is one that was taken over and that we have not written yet."""
+        return self.applied is not None and self.applied.adopted
 
     @property
     def over_quota(self) -> bool:

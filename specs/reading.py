@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select
 
 from specs.feeds import newest_change
-from specs.model import Deployment, Phase, Reach, StoreIdentity
+from specs.model import ADOPTED, Deployment, Phase, Reach, StoreIdentity
 from specs.records import Head, Look, Row, deployment_of, optional_instant, selects
 from specs.revisions import cursor_of
 from specs.schema import applied_jobs, counter, deployments, secrets
@@ -47,6 +47,7 @@ HEADS: Final = select(
     deployments.c.deletion_requested_at.is_not(None),
     deployments.c.suspended,
     deployments.c.wake_at,
+    deployments.c.applied_digest.startswith(ADOPTED),
 )
 
 
@@ -154,7 +155,7 @@ def fetch_secrets(connection: Connection, uid: str) -> dict[str, str]:
 def fetch_heads(connection: Connection) -> list[Head]:
     """Return the head of every record, in no order."""
     rows: Iterable[Sequence[Any]] = connection.execute(HEADS)
-    return [Head(*(*row[:-1], optional_instant(row[-1]))) for row in rows]
+    return [Head(*(*row[:-2], optional_instant(row[-2]), bool(row[-1]))) for row in rows]
 
 
 def fetch_identity(connection: Connection) -> StoreIdentity:

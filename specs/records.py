@@ -83,7 +83,8 @@ class Head:
 
     `applied_generation` and `applied_index` are 0 when nothing was applied; `seen_index` is the
     newest Nomad index that the stored status was made from. `wake_at` is when the loop wants to
-    look again even if nothing happens, None: never.
+    look again even if nothing happens, None: never. `adopted`: its job was taken over and carries
+    no marker of ours yet.
     """
 
     uid: str
@@ -96,6 +97,7 @@ class Head:
     being_deleted: bool
     suspended: bool
     wake_at: datetime | None = None
+    adopted: bool = False
 
 
 def row_of(record: Deployment) -> Row:

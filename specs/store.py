@@ -14,7 +14,7 @@ from typing import Final
 from uuid import uuid4
 
 from specs import history, ownership, source_reports, timeline, trash
-from specs.admission import forget, let_in, newest_in_line, release
+from specs.admission import count_running, forget, let_in, newest_in_line, release
 from specs.declaring import Change, Declaring
 from specs.faults import AlreadyExists, InvalidSpec, SpecError, VersionConflict
 from specs.lookup import Readable
@@ -47,6 +47,7 @@ from specs.sealing import Seal
 from specs.source_reports import SourceReport
 from specs.timeline import Author
 from specs.transaction import WRITE_QUIETLY, Subject, Write
+from specs.trash import fetch_deleted
 from specs.wish import Wish
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -180,6 +181,29 @@ class SpecStore(Readable):
             elif not says_the_same(record, wish):
                 refuse_declared(record)
             return self._declaring.revise(write, record, wish, owner_name, author), False
+
+    def adopt(self, record: Deployment, secrets: Mapping[str, str], *, actor: str) -> Deployment:
+        """Add a record of what runs already, with the job on it as `applied`; return it.
+
+        What runs is counted for the quota, and never waits for it.
+
+        Raises:
+            AlreadyExists: its uid or its name is taken, or a deleted record had that uid.
+            InvalidSpec: there are secrets and no key to seal them with.
+        """
+        with self._write() as write:
+            named = write.record_named(record.owner, record.vo, record.name)
+            uid = record.uid
+            if named or write.record(uid) or fetch_deleted(write.connection, [uid]):
+                raise AlreadyExists(
+                    f"there is, or was, a deployment {uid!r}: nothing is taken over"
+                )
+            author = Author(actor, record.source)
+            record = replace(record, resource_version=write.version)
+            record = count_running(write, record)
+            write.insert(record, secrets, author, timeline.adopted(record, author))
+            write.save_applied_job(uid, record.applied)
+            return record
 
     def put_from_source(
         self, wishes: Sequence[SourcedWish], *, dry_run: bool = False

@@ -35,6 +35,11 @@ def created(record: Deployment, author: Author) -> Event:
     return told(author, "Created", f"{record.name!r} was declared in {record.vo}.")
 
 
+def adopted(record: Deployment, author: Author) -> Event:
+    """Return the event of a job that was taken over as it runs."""
+    return told(author, "Adopted", f"Job {record.uid!r} was taken over; it runs on as it is.")
+
+
 def wish_changed(
     old: Deployment, new: Deployment, author: Author, *, secrets: Sequence[str]
 ) -> Iterator[Event]:

@@ -27,6 +27,7 @@ from reconciler.sources import (
     ClusterChanges,
     Resync,
     WishChanges,
+    adopted_among,
     ask_again,
     enqueue_due,
     fill,
@@ -191,7 +192,8 @@ class Whole:
     def relist(self) -> int:
         """List as after a (re)connect; return how many deployments it found due."""
         self.guard.check()
-        fill(self.mirror, self.cluster)  # type: ignore[arg-type]
+        adopted = adopted_among(self.store.heads(), NAMESPACES)
+        fill(self.mirror, self.cluster, adopted)  # type: ignore[arg-type]
         with self.pretend.nomad.reading() as world:
             self._told = world.ring[-1].position if world.ring else 0
         return enqueue_due(self.store, self.mirror, self.queue, NAMESPACES, now=self.now())

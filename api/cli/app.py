@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api.cli import files, identity, lifecycle, sources
-from api.cli.choices import Format, Goal
+from api.cli.choices import AdoptFormat, Format, Goal
 from api.cli.options import (
     TEN_MINUTES_S,
     Name,
@@ -228,6 +228,36 @@ def reconcile_verb(
     arguments += ["--dry-run"] if dry_run else []
     arguments += ["--report", str(report)] if report else []
     raise typer.Exit(main(arguments))
+
+
+@app.command("adopt")
+def adopt_verb(
+    job_id: Annotated[
+        list[str] | None, typer.Argument(metavar="[JOB_ID]...", help="These jobs; without, all.")
+    ] = None,
+    *,
+    owner: Annotated[
+        str | None, typer.Option(metavar="SUB", help="Only jobs of this owner, as Meta has it.")
+    ] = None,
+    namespace: Annotated[str | None, typer.Option(help="Only jobs of this namespace.")] = None,
+    issuer: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Whose subjects the owners are, where auth.OP has many."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing, say what would.")
+    ] = False,
+    output: Annotated[
+        AdoptFormat, typer.Option("-o", "--output", help="What to print.")
+    ] = AdoptFormat.TABLE,
+    yes: Yes = False,
+) -> None:
+    """Take over jobs that the platform before this one started; none of them restarts."""
+    with told():
+        from api.cli.adopt import Chosen, adopt  # noqa: PLC0415
+
+        chosen = Chosen(job_id or (), owner, namespace, issuer)
+        adopt(chosen, output, dry_run=dry_run, yes=yes)
 
 
 @app.command("simulate")

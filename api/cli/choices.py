@@ -37,6 +37,13 @@ class ViewFormat(StrEnum):
     YAML = "yaml"
 
 
+class AdoptFormat(StrEnum):
+    """How `adopt` prints."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
 class Verb(StrEnum):
     """What `can-i` is asked about."""
 

@@ -101,6 +101,11 @@ class NomadCluster(Cluster):
         self._learn_version()
         return found
 
+    def list_foreign_jobs(self) -> Listing[Job]:
+        """List the jobs of our namespaces that do not carry our marker."""
+        found = self._list(api.Jobs, decode.job_stub, {"meta": "true"})
+        return Listing(found.index, [job for job in found.items if not job.managed])
+
     def list_allocations(self) -> Listing[Allocation]:
         """List the allocations of our namespaces, foreign jobs' included."""
         return self._list(api.Allocations, decode.allocation, {"resources": "true"})

@@ -61,6 +61,10 @@ class Cluster(Protocol):
         """List all managed jobs of our namespaces, paged. Foreign jobs are left out."""
         ...
 
+    def list_foreign_jobs(self) -> Listing[Job]:
+        """List the jobs of our namespaces that do not carry our marker, paged."""
+        ...
+
     def list_allocations(self) -> Listing[Allocation]:
         """List the allocations of our namespaces, foreign jobs' included, paged."""
         ...

@@ -67,6 +67,16 @@ def test_foreign_jobs_are_left_out_of_the_list_of_jobs(case: Case):
     assert listing.index >= stopped
 
 
+def test_foreign_jobs_have_a_list_of_their_own(case: Case):
+    """Whoever takes jobs over asks for what does not carry our marker, with its Meta."""
+    ours, theirs = case.a_job(count=0), case.a_job(count=0, Meta={"owner": "alice", "title": ""})
+    for job in (ours, theirs):
+        case.register(job)
+    found = {job.ref: job for job in case.cluster.list_foreign_jobs().items}
+    assert ref_of(ours) not in found
+    assert found[ref_of(theirs)].meta == {"owner": "alice", "title": ""}
+
+
 def test_a_list_tells_of_an_allocation_what_the_stream_tells(case: Case):
     """Both are read into the same values, except the job version, which only the list has."""
     job = case.a_job(ports=("deepaas",))

@@ -35,7 +35,8 @@ class SourcePass:
 class Evidence:
     """One finished history.
 
-    `hands` counts, by job id, what people did to it by hand in Nomad. `restored_at` are the
+    `hands` counts, by job id, what people did to it by hand in Nomad. `theirs` are the jobs of the
+    platform before this one, with their Meta. `restored_at` are the
     journal's numbers at which Nomad was restored from a snapshot. `registers` counts, by job id,
     our calls that reached Nomad, `kills` the deaths of processes. `surprises` and `told` are
     violations that showed at once, as are `miscounts` and `uncounted`, of what the quota counts.
@@ -53,6 +54,7 @@ class Evidence:
     secrets: Mapping[str, Mapping[str, str]]
     passes: Sequence[SourcePass] = ()
     hands: Mapping[str, int] = field(default_factory=dict)
+    theirs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     restored_at: Sequence[int] = ()
     registers: Mapping[str, int] = field(default_factory=dict)
     kills: int = 0

@@ -17,6 +17,8 @@ NAMES: Final = (2, 6)
 PROCESSES_MAX: Final = 2
 LIMITED: Final = 0.6
 """How many histories have quotas."""
+ADOPTING: Final = 4
+"""One history in so many has jobs of the platform before this one."""
 CALM: Final = 0.3
 """How many histories let everything follow from a step before the next: they come furthest."""
 
@@ -89,7 +91,7 @@ class History:
         """Return what can happen, with weights."""
         users, files = self.stage.users, self.stage.files
         hands, weather = self.stage.hands, self.stage.weather
-        return {
+        return self._takeovers() | {
             "create": (4, users.create),
             "change of the title": (2, users.change_title),
             "change of memory": (3, users.change_memory),
@@ -132,6 +134,15 @@ class History:
             "second process started": (0.5, self._start_another),
             "process killed between looks": (0.4, self._kill),
             "limits moved": (0.5, self._move_limits),
+        }
+
+    def _takeovers(self) -> dict[str, tuple[float, Callable[[], bool]]]:
+        if self.seed % ADOPTING != ADOPTING // 2:
+            return {}
+        adoptions = self.stage.adoptions
+        return {
+            "job of theirs started": (3, adoptions.start),
+            "jobs taken over": (4, lambda: adoptions.adopt(self._any_process())),
         }
 
     def _any_process(self) -> Process:

@@ -90,6 +90,11 @@ class Limits:
         """Expect nothing of a job until we write it anew."""
         self._world.journal.writers.pop((NAMESPACES[VO], uid), None)
 
+    def note_adoption(self) -> None:
+        """Know that what ran already is counted now, whatever the limits."""
+        self._before = self._count()
+        self.watch()
+
     def watch(self) -> None:
         """Hold what is counted against the limits and against what runs."""
         now = self._count()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
-from reconciler import apply, loop, plan, sources, status
+from reconciler import apply, loop, plan, render, sources, status
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.steps import Plan, RemoveFinalizer
 from specs import admission, pruning, store, trash
@@ -17,6 +17,7 @@ from specs.model import JOB_FINALIZER, Phase, Reach, Reservation
 from specs.quota import NOTHING, asks_of, difference, scopes_of
 from specs.store import SpecStore
 from tests.simulation.oracles import (
+    adopted_work_goes_on,
     became_quiet,
     converged,
     deletions_really_stop,
@@ -51,9 +52,9 @@ def skip_relist() -> Mutation:
     """After a reconnect go on with what was known."""
     fill = sources.fill
 
-    def lazy(mirror: Any, cluster: Any) -> None:
+    def lazy(mirror: Any, cluster: Any, adopted: Any) -> None:
         if not mirror._listed:
-            fill(mirror, cluster)
+            fill(mirror, cluster, adopted)
         mirror._connected, mirror._doubted = True, False
 
     return patch.object(sources, "fill", lazy)
@@ -103,7 +104,7 @@ def forget_the_job() -> Mutation:
 
 def touch_anybodys() -> Mutation:
     """Take every job under an id of ours for ours."""
-    return patch.object(plan, "_ours", lambda deployment, job: True)
+    return patch.object(plan, "is_ours", lambda *_: True)
 
 
 def stop_what_waits() -> Mutation:
@@ -272,6 +273,21 @@ def _nothing(number: int) -> dict[str, str]:
     return {"LTarget": "${node.unique.name}", "RTarget": f"no-{number}", "Operand": "!="}
 
 
+def write_at_once() -> Mutation:
+    """Render our own job over one that was taken over."""
+    return patch.object(render, "_runs_as_found", lambda deployment, applied: False)
+
+
+def repair_what_was_adopted() -> Mutation:
+    """Set right what was changed by hand in a job that was taken over."""
+    found = plan._plan_found
+
+    def eager(deployment: Any, wanted: Any, live: Any, **rest: Any) -> Plan:
+        return found(deployment, wanted.own or wanted, live, **rest)
+
+    return patch.object(plan, "_plan_found", eager)
+
+
 MUTATIONS: Final[dict[str, tuple[Callable[[], Mutation], str]]] = {
     "drop-if-index": (drop_if_index, ""),
     "skip-relist": (skip_relist, ""),
@@ -295,6 +311,8 @@ MUTATIONS: Final[dict[str, tuple[Callable[[], Mutation], str]]] = {
     "register-what-waits": (register_what_waits, nothing_ran_uncounted.__name__),
     "release-with-the-stop": (release_with_the_stop, nothing_ran_uncounted.__name__),
     "never-release": (never_release, nobody_waits_in_vain.__name__),
+    "write-at-once": (write_at_once, adopted_work_goes_on.__name__),
+    "repair-what-was-adopted": (repair_what_was_adopted, adopted_work_goes_on.__name__),
     "wait-without-a-reason": (wait_without_a_reason, converged.__name__),
 }
 """By name: the bug, and the oracle that must catch it ("": any)."""

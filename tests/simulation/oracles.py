@@ -47,10 +47,10 @@ def nothing_runs_twice(seen: Evidence) -> Iterator[str]:
     """A deployment has one set of live allocations at most, and as many as it asked for (P1)."""
     for uid, record in seen.records.items():
         job = seen.jobs.get(uid)
-        if job is not None and not ours(job, uid):
+        if job is not None and taken(seen, record, job):
             continue
         live = [a for a in seen.allocations.get(uid, ()) if _shall_run(a)]
-        if len(live) > 1:
+        if len(live) > 1 and not (job and _left_as_found(seen, record, job)):
             yield f"{record.name} has {len(live)} live allocations"
         ending = [a for a in seen.allocations.get(uid, ()) if a["ClientStatus"] in LIVE]
         if must_rest(record, seen.now) and ending:
@@ -86,7 +86,7 @@ def no_write_was_repeated(seen: Evidence) -> Iterator[str]:
 def no_foreign_job_was_touched(seen: Evidence) -> Iterator[str]:
     """What does not carry our marker and our record's id is never written by us (P4)."""
     for entry in _our_writes(seen):
-        if entry.before is not None and not ours(entry.before, entry.key[1]):
+        if entry.before is not None and not ours(seen, entry.before, entry.key[1]):
             # A stop knows no index in Nomad: what was put there during the look is not seen, nor
             # what an answer from an older state kept back.
             misled = entry.misled_at >= entry.look_began_at
@@ -112,6 +112,18 @@ def nothing_was_stopped_unasked(seen: Evidence) -> Iterator[str]:
         asked = any(must_rest(w.record, at) or w.record.being_deleted for w in valid)
         if not asked and not _makes_way(seen, entry):
             yield f"{entry.key[1][:8]} was stopped though nobody asked: {_short(entry)}"
+
+
+def adopted_work_goes_on(seen: Evidence) -> Iterator[str]:
+    """What was taken over is stopped or replaced only for a wish of something else (P1, P3)."""
+    for entry in _our_writes(seen):
+        uid, before = entry.key[1], entry.before
+        if before is None or before["Stop"] or uid not in seen.theirs or marked(before, uid):
+            continue
+        known = [w for w in seen.wishes_of(uid) if w.number < entry.number]
+        at = datetime.fromtimestamp(entry.at_ns / 10**9, tz=seen.now.tzinfo if seen.now else None)
+        if not any(_wants_other(wished, known[0], at) for wished in known):
+            yield f"{uid} was taken over, and written though nobody wished: {_short(entry)}"
 
 
 def nothing_was_pruned_on_doubt(seen: Evidence) -> Iterator[str]:
@@ -150,7 +162,11 @@ def deletions_really_stop(seen: Evidence) -> Iterator[str]:
     """An acknowledged deletion ends with the job, its work and its secrets gone (P7)."""
     for uid in {w.record.uid: w for w in seen.wishes if w.record.being_deleted}:
         job = seen.jobs.get(uid)
-        if uid in seen.records or seen.restored_at or (job is not None and not ours(job, uid)):
+        if (
+            uid in seen.records
+            or seen.restored_at
+            or (job is not None and not ours(seen, job, uid))
+        ):
             continue
         if job is not None and _last_writer(seen, uid) != HANDS:
             yield f"{uid[:8]} was deleted, and its job is there"
@@ -174,7 +190,7 @@ def statuses_are_true(seen: Evidence) -> Iterator[str]:
         if status.phase is Phase.RUNNING and not up:
             yield f"{record.name} is told as running, and nothing runs"
         job = seen.jobs.get(uid)
-        runs = bool(up) and job is not None and ours(job, uid) and not job["Stop"]
+        runs = bool(up) and job is not None and ours(seen, job, uid) and not job["Stop"]
         if runs and status.phase not in TOLD_WHILE_IT_RUNS:
             yield f"{record.name} runs, and {_told(record)}"
 
@@ -222,6 +238,7 @@ ORACLES: Final[tuple[Oracle, ...]] = (
     no_write_was_repeated,
     no_foreign_job_was_touched,
     nothing_was_stopped_unasked,
+    adopted_work_goes_on,
     nothing_was_pruned_on_doubt,
     no_accepted_spec_was_lost,
     deletions_really_stop,
@@ -265,10 +282,29 @@ def essence_of_job(job: Json) -> dict[str, Any]:
     }
 
 
-def ours(job: Json, uid: str) -> bool:
+def marked(job: Json, uid: str) -> bool:
     """Tell whether the job carries our marker and the record's id."""
     meta = job["Meta"] or {}
     return meta.get("managed_by") == "ai4papi" and meta.get("ai4papi_uid") == uid
+
+
+def ours(seen: Evidence, job: Json, uid: str) -> bool:
+    """Tell whether the job is marked, or one of theirs as it was when it was taken over."""
+    return marked(job, uid) or (uid in seen.theirs and job["Meta"] == seen.theirs[uid])
+
+
+def taken(seen: Evidence, record: Deployment, job: Json) -> bool:
+    """Tell whether the job under the record's id is somebody else's.
+
+    So is one of theirs that was brought back by hand, or by a restore, after ours had replaced it.
+    """
+    if marked(job, record.uid) or not ours(seen, job, record.uid):
+        return not marked(job, record.uid)
+    replaced = any(
+        e.table == "jobs" and e.key[1] == record.uid and marked(e.item, record.uid)
+        for e in seen.journal
+    )
+    return replaced and record.status.reason in ("JobNotOurs", "QuotaExceeded")
 
 
 def reads_secrets(record: Deployment) -> bool:
@@ -286,7 +322,7 @@ def _why_not_converged(seen: Evidence, record: Deployment, job: Json | None) -> 
     status, rests = record.status, must_rest(record, seen.now)
     if record.being_deleted:
         return "is still being deleted"
-    if job is not None and not ours(job, record.uid):
+    if job is not None and taken(seen, record, job):
         told = (status.phase, status.reason) == (Phase.HELD, "JobNotOurs") or record.over_quota
         return "" if told or rests else f"has its id taken, and {_told(record)}"
     if rests:
@@ -301,6 +337,8 @@ def _why_not_converged(seen: Evidence, record: Deployment, job: Json | None) -> 
 
 
 def _why_not_as_wished(seen: Evidence, record: Deployment, job: Json) -> str:
+    if not marked(job, record.uid):
+        return _why_not_as_found(seen, record, job)
     runs = essence_of_job(job)
     if record.over_quota or record.status.phase is Phase.HELD:
         wished = [essence(w.record.target) for w in seen.wishes_of(record.uid)]
@@ -311,6 +349,37 @@ def _why_not_as_wished(seen: Evidence, record: Deployment, job: Json) -> str:
     if reads_secrets(record) and seen.variables.get(record.uid) != seen.secrets[record.uid]:
         return "has other secrets than its job reads"
     return ""
+
+
+def _wants_other(wished: Wished, first: Wished, at: datetime) -> bool:
+    spec = wished.record.target
+    return (
+        _work(essence(spec)) != _work(essence(first.record.target))
+        or wished.secrets != first.secrets
+        or spec.priority_class is not None
+        or wished.record.being_deleted
+        or must_rest(wished.record, at)
+    )
+
+
+def _why_not_as_found(seen: Evidence, record: Deployment, job: Json) -> str:
+    runs, wished = _work(essence_of_job(job)), _work(essence(record.target))
+    held = record.over_quota or record.status.phase is Phase.HELD
+    if runs == wished or held or _left_as_found(seen, record, job):
+        return ""
+    return f"wished {wished}, runs {runs} since before it was taken over, and {_told(record)}"
+
+
+def _left_as_found(seen: Evidence, record: Deployment, job: Json) -> bool:
+    """Whether the job was taken over, and then changed by others: that is told, and left."""
+    drifted = record.status.condition("Drifted")
+    told = drifted is not None and (drifted.status, drifted.reason) == ("True", "LeftAsFound")
+    by_others = bool(seen.hands.get(record.uid) or seen.restored_at)
+    return told and by_others and not marked(job, record.uid)
+
+
+def _work(essence: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in essence.items() if key not in ("title", "priority")}
 
 
 def _our_writes(seen: Evidence) -> list[Entry]:
@@ -340,7 +409,7 @@ def _makes_way(seen: Evidence, entry: Entry) -> bool:
 
 def _was_taken(seen: Evidence, uid: str) -> bool:
     return any(
-        e.table == "jobs" and e.key[1] == uid and not ours(e.item, uid) for e in seen.journal
+        e.table == "jobs" and e.key[1] == uid and not ours(seen, e.item, uid) for e in seen.journal
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CLUSTER_READS: Final = frozenset(
     {
         "list_jobs",
+        "list_foreign_jobs",
         "list_allocations",
         "list_evaluations",
         "list_rollouts",
@@ -54,6 +55,7 @@ STORE_WRITES: Final = frozenset(
         "prune",
         "release",
         "let_in",
+        "adopt",
     }
 )
 
@@ -215,7 +217,9 @@ class FaultyStore:
             process.world.on_pin(args[0])
         if name == "release" and process.misled_at >= process.look_began_at:
             process.world.limits.excuse(args[0])
-        if name in STORE_WRITES and name != "put_status":
+        if name == "adopt":
+            process.world.limits.note_adoption()
+        elif name in STORE_WRITES and name != "put_status":
             process.world.limits.watch()
         process.leave(name)
         if name in STORE_WRITES and faults.draws(Fault.STORE_ANSWER_LOST):

@@ -5,6 +5,7 @@ from typing import Final
 
 from reconciler.render import variable_items
 from tests.simulated import SECOND
+from tests.simulation.adoptions import Adoptions
 from tests.simulation.evidence import Evidence
 from tests.simulation.faults import Fault, Faults, NeverRests
 from tests.simulation.files import Files
@@ -46,6 +47,7 @@ class Stage:
             self.world.limits.begin()
         self.users = Users(self.world, names=names)
         self.files = Files(self.world, self.users)
+        self.adoptions = Adoptions(self.world, self.users)
         self.hands, self.weather = Hands(self.world), Weather(self.world)
         self.world.on_pin = self.users.note_pin
         self.processes: list[Process] = []
@@ -138,6 +140,7 @@ class Stage:
                 },
                 secrets={uid: variable_items(store.secrets(uid)) for uid in records},
                 hands=self.hands.counts,
+                theirs=self.adoptions.metas,
                 restored_at=self.weather.restored_at,
                 registers=self.world.registers,
                 kills=self.faults.counts[Fault.CRASHED],

@@ -59,6 +59,8 @@ def test_the_same_seed_is_the_same_history():
         "release-at-the-suspend",
         "let-in-uncounted",
         "register-what-waits",
+        "write-at-once",
+        "repair-what-was-adopted",
     ],
 )
 def test_a_deliberate_bug_is_caught(name):

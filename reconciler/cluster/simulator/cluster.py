@@ -79,6 +79,16 @@ class SimulatedCluster(Cluster):
             ]
             return Listing(world.latest_index("jobs"), jobs)
 
+    def list_foreign_jobs(self) -> Listing[Job]:
+        """List the jobs of our namespaces that do not carry our marker."""
+        with self._nomad.reading() as world:
+            jobs = [
+                decode.job(job)
+                for (namespace, _), job in world.jobs.items()
+                if namespace in self._namespaces and not _managed(job)
+            ]
+            return Listing(world.latest_index("jobs"), jobs)
+
     def list_allocations(self) -> Listing[Allocation]:
         """List the allocations of our namespaces, foreign jobs' included."""
         with self._nomad.reading() as world:
