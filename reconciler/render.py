@@ -228,7 +228,8 @@ def _meta(deployment: Deployment, site: Site) -> dict[str, str]:
         born = {**born, "ai4papi_store": site.store_id}
     meta = {
         "owner": deployment.owner.sub,
-        "owner_name": deployment.owner_name,
+        # Another name in the token of the next write must not restart the work.
+        "owner_name": born.get("owner_name", deployment.owner_name),
         "title": born.get("title", general.title),
         "description": born.get("description", general.desc),
         "ai4papi_uid": deployment.uid,

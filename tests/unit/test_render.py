@@ -115,6 +115,13 @@ def test_a_new_title_leaves_meta_as_it_was_at_creation():
     assert job["UI"]["Description"] == "new"
 
 
+def test_another_name_of_the_owner_leaves_meta_as_it_was_at_creation():
+    """A file knows the `sub` only, and people marry: neither restarts what runs."""
+    first = render(a_deployment(owner_name="alice@egi.eu"), TEMPLATE, SITE)
+    later = a_deployment(owner_name="Alice", generation=2, applied=applied_as(first))
+    assert render(later, TEMPLATE, SITE).job == first.job
+
+
 @pytest.mark.parametrize("letter", ["x", "ü", "😀"])
 def test_a_long_description_is_cut_where_nomad_would_refuse_it(letter):
     shown = rendered(title=letter * 45, desc=letter * 1000)["UI"]["Description"]
