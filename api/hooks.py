@@ -11,8 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from api.auth import NotAuthenticated
-from api.json_text import UnreadableJson, read_json
-from specs.faults import Forbidden, InvalidSpec
+from specs.faults import Forbidden
 
 SIGNATURES: Final = ("x-hub-signature-256", "x-hub-signature", "x-gitea-signature")
 """Headers that carry the HMAC-SHA256 of the body in hexadecimal digits, `sha256=` before it or not:
@@ -48,22 +47,18 @@ def refuse_unsigned(headers: Mapping[str, str], body: bytes, secret: str | None)
         )
 
 
-def sources_meant(body: bytes, urls: Mapping[str, str]) -> Sequence[str]:
-    """Return the ids of the sources that the webhook is about; all, where it can't be told.
+def sources_meant(payload: object, urls: Mapping[str, str]) -> Sequence[str]:
+    """Return the ids of the sources that a webhook is about; all, where it can't be told.
 
     `urls` are the repositories' addresses by source. One repository has many addresses, so only
     what is behind the host is compared.
     """
-    named = {_path(address) for address in _addresses(body)} - {""}
+    named = {_path(address) for address in _addresses(payload)} - {""}
     meant = [source for source, url in urls.items() if _path(url) in named]
     return meant or list(urls)
 
 
-def _addresses(body: bytes) -> Iterator[str]:
-    try:
-        payload = read_json(body)
-    except (UnreadableJson, InvalidSpec):
-        return
+def _addresses(payload: object) -> Iterator[str]:
     for key in REPOSITORIES:
         repository: Any = payload.get(key) if isinstance(payload, dict) else None
         if isinstance(repository, dict):

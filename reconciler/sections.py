@@ -336,3 +336,15 @@ class MainConf(Section):
     priorities: Mapping[Name, PriorityClass] = {}
     drift: Literal["repair", "report"] = "repair"
     orphans: Literal["report", "stop"] = "report"
+
+    @field_validator("specs")
+    @classmethod
+    def _sources_are_for_vos_that_are_served(
+        cls, specs: SpecsSettings, known: ValidationInfo
+    ) -> SpecsSettings:
+        served = known.data["auth"].VO if "auth" in known.data else ()
+        for source in specs.sources:
+            for vo in source.vos or ():
+                if served and vo not in served:
+                    raise ValueError(f"names the VO {shown(vo)}, which auth.VO does not")
+        return specs

@@ -342,7 +342,8 @@ def _said(detail: ErrorDetails, model: type[BaseModel]) -> str:
 def _section(model: type[BaseModel], loc: list[int | str]) -> type[BaseModel]:
     kind: Any = model
     for key in loc:
-        # A mapping of sections has the key's section as its last argument.
+        # A mapping of sections has the key's section as its last argument, a list its first.
         is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
-        kind = kind.model_fields[str(key)].annotation if is_section else get_args(kind)[-1]
+        inner = [part for part in get_args(kind) if part is not ...]
+        kind = kind.model_fields[str(key)].annotation if is_section else inner[-1]
     return cast("type[BaseModel]", kind)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -35,3 +36,9 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # how Linux says that nobody holds the other end any more
         return b""
+
+
+def interruptible() -> None:
+    """Have the process that is about to start take interrupts as on a terminal."""
+    # A shell that runs the tests in the background has its jobs ignore interrupts, and theirs too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -114,7 +114,8 @@ async def _guest(request: Request) -> User | None:
     return await authenticated(request, bearer_token(headers))
 
 
-async def _body(request: Request) -> Any:
+async def json_body(request: Request) -> Any:
+    """Return the JSON that was sent. Raises: UnsupportedMedia; UnreadableJson; InvalidSpec."""
     kind = request.headers.get("content-type", "")
     if not _JSON.fullmatch(kind):
         raise UnsupportedMedia(f"the Content-Type is {kind[:60]!a}, not application/json")
@@ -122,7 +123,7 @@ async def _body(request: Request) -> Any:
 
 
 async def _conf_body(request: Request) -> Any:
-    return await _body(request) if await request.body() else {}
+    return await json_body(request) if await request.body() else {}
 
 
 def owner_of(text: str, user: User) -> Owner:
@@ -238,7 +239,7 @@ async def _writer(user: Caller, owner: Whose = None) -> User:
 Reader = Annotated[User, Depends(_reader)]
 Writer = Annotated[User, Depends(_writer)]
 Guest = Annotated[User | None, Depends(_guest)]
-JsonBody = Annotated[Any, Depends(_body)]
+JsonBody = Annotated[Any, Depends(json_body)]
 ConfBody = Annotated[Any, Depends(_conf_body)]
 Vo = Annotated[
     str | None,

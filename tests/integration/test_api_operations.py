@@ -131,7 +131,11 @@ def test_a_signed_webhook_has_its_repository_read(server):
     answer = pushed(server)
     assert (answer.status_code, answer.json()) == (202, {"asked": 1})
     assert server.store.source_asks() == {**before, "team": before["team"] + 1}
-    assert pushed(server, b"what?").json() == {"asked": 2}
+    assert pushed(server, b"{}").json() == {"asked": 2}
+
+
+def test_a_signed_webhook_that_is_no_json_is_refused(server):
+    assert pushed(server, b"what?").status_code == 400
 
 
 def test_a_webhook_of_somebody_else_is_refused(server):

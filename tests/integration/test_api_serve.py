@@ -28,6 +28,7 @@ from specs.faults import NewerStore
 from specs.model import SECRET_SET
 from specs.wish import Wish
 from tests.builders import ALICE, VO, a_spec
+from tests.terminal import interruptible
 
 ROOT = Path(__file__).parents[2]
 
@@ -273,6 +274,7 @@ def test_the_server_starts_serves_and_stops(environ, tmp_path):
         env=keep | environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=interruptible,  # noqa: PLW1509
     ) as process:
         try:
             greeting = dict(process.stdout.readline().split(None, 1) for _ in range(4))

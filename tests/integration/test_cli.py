@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from api.cli.app import app
 from api.views import PlanView
 from specs.model import Condition, Phase
-from tests.terminal import COMMAND, on_a_terminal
+from tests.terminal import COMMAND, interruptible, on_a_terminal
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 10
@@ -424,6 +424,7 @@ def test_an_interrupt_ends_with_130_and_undoes_nothing(me, server, manifest, env
     me.post("/v1/specs", json=manifest())
     process = subprocess.Popen(
         [*COMMAND, "wait", "train-a", "--for", "Ready"],
+        preexec_fn=interruptible,  # noqa: PLW1509
         cwd=ROOT,
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,

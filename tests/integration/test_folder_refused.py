@@ -106,6 +106,28 @@ def test_a_link_to_a_folder_is_a_fault_and_not_entered(reader, root, target):
     assert "symbolic link" in tree.files[1].fault
 
 
+def test_a_folder_that_is_a_link_by_the_time_it_is_opened_is_not_entered(
+    reader, root, tmp_path, monkeypatch
+):
+    reader.put("sub/a.yaml", "a", age_s=60)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.yaml").write_text("secret")
+    reader.clock.step(60)
+    real = os.open
+
+    def swapped(path, *args, **kwargs):
+        if path == "sub" and not (root / "sub").is_symlink():
+            (root / "sub").rename(root / ".sub")
+            (root / "sub").symlink_to(outside)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", swapped)
+    opened = reader.spy_on_opens(monkeypatch)
+    assert not any(file.path.startswith("sub/") for file in reader.read().files)
+    assert not opened
+
+
 def test_a_file_may_have_as_many_bytes_as_are_read_and_no_more(reader):
     reader.put("a.yaml", "x" * MAX_BYTES, age_s=60)
     reader.put("b.yaml", "x" * (MAX_BYTES + 1), age_s=60)
@@ -186,6 +208,14 @@ def test_below_an_unreadable_folder_nothing_counts_as_removed(reader, root, monk
     assert not reader.read().settled
     reader.clock.step(GRACE_S)
     assert reader.read().settled
+
+
+def test_a_new_folder_that_is_unreadable_is_a_doubt_at_once(reader, root, monkeypatch):
+    reader.put("a.yaml", "a", age_s=60)
+    reader.settle()
+    (root / "sub").mkdir()
+    reader.refuse(monkeypatch, "sub", errno.EACCES)
+    assert not reader.read().settled
 
 
 def test_an_unreadable_file_is_a_fault_and_the_others_are_read(reader, root, monkeypatch):

@@ -197,7 +197,7 @@ def test_where_nothing_can_be_watched_hints_come_slowly_and_the_log_says_why_onc
         raise kind("OS file watch limit reached")
 
     monkeypatch.setattr(watchfiles, "watch", refused)
-    stop, hints = Waits(50), []
+    stop, hints = Waits(350), []
     watch(root, lambda: hints.append(1), stop)
     assert len(hints) == pytest.approx(stop.waited_s / watching.POLL_S, abs=1)
     (line,) = [one for one in caplog.records if one.name == "specs.watch"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 
 import pytest
 
@@ -83,9 +82,9 @@ URLS = {
     ],
 )
 def test_a_payload_says_which_repository_was_pushed_to(payload: object, meant: list[str]) -> None:
-    assert sources_meant(json.dumps(payload).encode(), URLS) == meant
+    assert sources_meant(payload, URLS) == meant
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"payload=%7B%7D", b"[" * 10_000])
-def test_a_payload_that_says_nothing_means_all(body: bytes) -> None:
-    assert sources_meant(body, URLS) == list(URLS)
+@pytest.mark.parametrize("payload", [None, 3, "x", [], {}, {"repository": {}}])
+def test_a_payload_that_says_nothing_means_all(payload: object) -> None:
+    assert sources_meant(payload, URLS) == list(URLS)

@@ -364,3 +364,65 @@ def test_a_bad_rule_of_who_is_who_is_refused_with_file_and_line(etc, text, said)
 def test_an_issuer_is_a_plain_https_address(etc, issuer):
     (etc / "main_conf.yaml").write_text(AUTH.replace("https://op", issuer))
     assert "main_conf.yaml:4: auth.OP.0: must be an address" in refusal({}, etc)
+
+
+@pytest.mark.parametrize(
+    ("named", "source"),
+    [
+        ("/srv/specs", ("/srv/specs", False, "main")),
+        ("https://git.example.org/a/b.git", ("https://git.example.org/a/b.git", True, "main")),
+        ("https://git.example.org/a/b.git@v1.2", ("https://git.example.org/a/b.git", True, "v1.2")),
+        ("git@host:a/b.git", ("git@host:a/b.git", True, "main")),
+        ("git@host:a/b.git@team/x", ("git@host:a/b.git", True, "team/x")),
+        ("ssh://git@host/a.git", ("ssh://git@host/a.git", True, "main")),
+        ("ssh://git@host:22/a.git@dev", ("ssh://git@host:22/a.git", True, "dev")),
+        ("file:///srv/a.git@main", ("file:///srv/a.git", True, "main")),
+    ],
+)
+def test_the_environment_names_one_more_source_of_spec_files(etc, named, source):
+    found = load_settings({"AI4PAPI_SPECS": named}, etc).specs.sources[-1]
+    assert (found.url, found.is_git, found.ref) == source
+
+
+@pytest.mark.parametrize(
+    "named", ["https://user:secret-token@git.example.org/a.git", "ext::ssh://a", "https://"]
+)
+def test_a_source_that_can_not_be_one_is_refused_and_not_repeated(etc, named):
+    said = refusal({"AI4PAPI_SPECS": named}, etc)
+    assert said.startswith("AI4PAPI_SPECS: ")
+    assert "secret-token" not in said
+
+
+SOURCES = "specs:\n  sources:\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{url: 'https://u:p@h/a.git'}", "main_conf.yaml:5: specs.sources.0: "),
+        ("{url: 'https://h/a.git', poll_s: 1}", "main_conf.yaml:5: specs.sources.0.poll_s: "),
+        ("{url: /srv/specs, ref: dev}", "are for git repositories"),
+        ("{url: 'https://h/a.git', branch: dev}", "unknown key; allowed: name, url, ref"),
+        ("{url: 'https://h/a.git', ref: '--upload-pack=x'}", "is no name of a branch"),
+        ("{url: 'https://h/a.git', folder: ../x}", "is no folder of a repository"),
+        ("{url: 'https://h/a.git', vos: [vo.b]}", "names the VO 'vo.b', which auth.VO does not"),
+    ],
+)
+def test_a_source_that_is_wrong_is_refused_with_its_line(etc, source, said):
+    (etc / "main_conf.yaml").write_text(LEAST + SOURCES + f"    - {source}\n")
+    assert said in refusal({}, etc)
+
+
+def test_sources_are_told_apart_by_name(etc):
+    twice = "    - {url: /srv/a}\n    - {url: /srv/a}\n"
+    (etc / "main_conf.yaml").write_text(LEAST + SOURCES + twice)
+    assert "two sources are called '/srv/a'" in refusal({}, etc)
+    named = "    - {url: /srv/a, name: one}\n    - {url: /srv/a, name: two}\n"
+    (etc / "main_conf.yaml").write_text(LEAST + SOURCES + named)
+    assert [source.id for source in load_settings({}, etc).specs.sources] == ["one", "two"]
+
+
+def test_a_hook_secret_must_be_long_and_is_never_repeated(etc):
+    said = refusal({"AI4PAPI_HOOK_SECRET": "guessable"}, etc)
+    assert "AI4PAPI_HOOK_SECRET" in said
+    assert "guessable" not in said

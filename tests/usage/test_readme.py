@@ -108,6 +108,17 @@ def test_what_happened_is_told_and_taken_back(home):
     assert "deployment train-a: unchanged; fits now" in told
 
 
+def test_what_was_clicked_becomes_files(home):
+    (tour,) = [b for b in blocks("The first five minutes", "bash") if "apply" in b]
+    shell(tour.replace(".venv/bin/ai4papi delete train-a --wait -y\n", ""), home)
+    (script,) = blocks("In files and git", "bash")
+    told = shell(script, home)
+    assert "1 to change" in told
+    assert "As a file" in told
+    assert "deployment train-a configured" in told
+    assert json.loads((home[0] / "schema.json").read_text())["type"] == "object"
+
+
 def test_the_python_face_creates_lists_and_deletes(home):
     (script,) = blocks("The first five minutes", "python")
     (home[0] / "example.py").write_text(script)

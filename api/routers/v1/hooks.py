@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from api.hooks import refuse_unsigned, sources_meant
 from api.operations import Asked
 from api.problems import documented
-from api.routers.requests import operations_of, services_of
+from api.routers.requests import json_body, operations_of, services_of
 
 router = APIRouter(tags=["operations"], responses=documented(401, 403))
 
@@ -18,11 +18,19 @@ router = APIRouter(tags=["operations"], responses=documented(401, 403))
     operation_id="receiveGitHook",
     summary="Have git sources read now",
     status_code=202,
-    responses=documented(413),
+    responses=documented(400, 413, 415),
     openapi_extra={
+        "security": [],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"type": "object"}}},
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {
+                        "repository": {"clone_url": "https://git.example.org/team/specs.git"}
+                    },
+                }
+            },
         },
         "parameters": [
             {
@@ -41,7 +49,6 @@ async def receive_git_hook(request: Request) -> Asked:
     It must be signed with AI4PAPI_HOOK_SECRET. The sources of that repository are read at once; all
     git sources where the payload names none of them.
     """
-    body = await request.body()
-    refuse_unsigned(request.headers, body, services_of(request).hook_secret)
-    meant = partial(sources_meant, body)
+    refuse_unsigned(request.headers, await request.body(), services_of(request).hook_secret)
+    meant = partial(sources_meant, await json_body(request))
     return await run_in_threadpool(operations_of(request).pushed, meant)
