@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,8 @@ from specs.store import utc_now
 
 PASS_S: Final = 60.0
 """How long a pass waits for what it started (allocations that end) before it gives its report."""
+
+SHORTLY_S: Final = 0.1
 
 BAD: Final = frozenset({Phase.FAILED, Phase.HELD})
 
@@ -46,17 +49,25 @@ def reconcile_once(runtime: Runtime, *, tell: Callable[[str], None]) -> Report:
     for ref in runtime.orphans():
         tell(f"job {ref.id} in {ref.namespace} has our marker and no record; it is left alone")
     looked: dict[str, str] = {}
-    with _following(runtime):
-        until = time.monotonic() + PASS_S
-        while (uid := runtime.queue.get(timeout_s=_patience_s(runtime, until))) is not None:
+    telling = threading.Lock()
+    until = time.monotonic() + PASS_S
+
+    def look() -> None:
+        while (uid := _next(runtime, until)) is not None:
             before = runtime.store.get(uid)
             work_once(runtime.queue, runtime.reconciler.reconcile, uid)
             if before is None:
                 continue
             line = _line(before, runtime.store.get(uid))
-            if looked.get(uid) != line:
-                looked[uid] = line
-                tell(line)
+            with telling:
+                if looked.get(uid) != line:
+                    looked[uid] = line
+                    tell(line)
+
+    workers = runtime.settings.workers
+    with _following(runtime), ThreadPoolExecutor(workers, thread_name_prefix="pass") as pool:
+        for done in [pool.submit(look) for _ in range(workers)]:
+            done.result()
     return Report(tuple(looked.values()), tuple(_unsettled(runtime, list(looked))))
 
 
@@ -71,6 +82,15 @@ def _following(runtime: Runtime) -> Iterator[None]:
     finally:
         stop.set()
         follower.join(timeout=PASS_S)
+
+
+def _next(runtime: Runtime, until: float) -> str | None:
+    """Return the next to look at; None when the pass is over."""
+    # In short waits: another worker may settle what this one waits for.
+    while (patience_s := _patience_s(runtime, until)) > 0:
+        if (uid := runtime.queue.get(timeout_s=min(patience_s, SHORTLY_S))) is not None:
+            return uid
+    return runtime.queue.get(timeout_s=0)
 
 
 def _patience_s(runtime: Runtime, until: float) -> float:

@@ -65,6 +65,7 @@ class SpecFiles:
         self.sync = make_sync(self._stopped)
         self.poll_s = poll_s
         self.name = f"specs {self.sync.source.id}"
+        self._version = ""
         self._random = random
         self._watched = watched
         self._tell = tell
@@ -106,7 +107,9 @@ class SpecFiles:
         finally:
             if not self._stop.is_set():
                 self._tell(self.sync.report)
-        if done.wishes or done.intake.deleted or done.intake.held:
+        news = done.faults and done.version != self._version
+        self._version = done.version
+        if done.wishes or done.intake.deleted or done.intake.held or news:
             log.info("source read", extra={"source": self.name, **counts(done)})
         return done.again_s
 
@@ -126,7 +129,7 @@ class Asked:
     name: str = "asked"
 
     def run(self, stop: threading.Event) -> None:
-        """Ask the store every second until `stop` is set."""
+        """Ask the store until `stop` is set: at once here, each second for other processes."""
         seen: Mapping[str, int] = {}
         while not stop.is_set():
             try:
@@ -138,7 +141,8 @@ class Asked:
                 if asks.get(source_id, 0) > seen.get(source_id, asks.get(source_id, 0)):
                     source.wake()
             seen = asks
-            stop.wait(ASKS_S)
+            self.store.source_asked.wait(ASKS_S)
+            self.store.source_asked.clear()
 
 
 @dataclass(slots=True)

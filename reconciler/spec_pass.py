@@ -24,6 +24,9 @@ MANY: Final = 20
 TAKEN: Final = "people declared it so far; its file does from now on"
 GONE: Final = "no file declares it any more"
 
+SAID: Final = {"creates": "", "none": "changes nothing that runs"}
+"""An effect that is said otherwise than by the plan's own word."""
+
 TITLE: Final = "ai4papi reconcile"
 
 
@@ -130,7 +133,9 @@ def _finding(
         path=record.source.get("path", ""),
         line=int(record.source.get("line", "0")),
         verdict=verdict,
-        message=message or (why and f"does not fit now: {why}"),
+        message="; ".join(
+            filter(None, (message, SAID.get(effect, effect), why and f"does not fit now: {why}"))
+        ),
         effect=effect,
     )
 

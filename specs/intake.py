@@ -34,7 +34,7 @@ class SourceRead:
 
     `complete`: the whole source was read. `kept` are the places of wishes that are there and are
     not to be taken: what the store has of them stays as it is. `faulty` are those of them whose
-    file can't be used, with the words for people.
+    file can't be used, with the words for people. `version` is the commit, if any.
     """
 
     source: str
@@ -42,11 +42,12 @@ class SourceRead:
     wishes: Sequence[SourcedWish]
     kept: Collection[Place] = ()
     faulty: Mapping[Place, str] = field(default_factory=dict)
+    version: str = ""
 
     def listing(self) -> Listing:
         """Return what the source lists, readable or not."""
         places = {wish.place for wish in self.wishes}.union(self.kept, self.faulty)
-        return Listing(self.source, self.complete, places)
+        return Listing(self.source, self.complete, places, self.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What the spec store answers: records, their past, and the feeds of what changed."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -59,6 +60,8 @@ class Readable:
         self._seal = seal
         self._wishes = feeds.Bell()
         self._changes = feeds.Bell()
+        self.source_asked = threading.Event()
+        """Set when this process asks for a source to be read; who hears it clears it."""
 
     def history(self, uid: str) -> Sequence[Revision]:
         """Return what was wished at each generation, newest first; the oldest are not kept.

@@ -70,6 +70,19 @@ HELD_RECORDS: Final = RECORDS.where(
     deployments.c.source_id == bindparam("source_id"), LIVING, deployments.c.deletion_held != ""
 ).order_by(deployments.c.owner_name, deployments.c.name)
 
+# Made once: building it takes longer than asking it, and every new wish asks.
+TRASHED_AT: Final = (
+    select(trash.c.record)
+    .where(
+        trash.c.owner_iss == bindparam("iss"),
+        trash.c.owner_sub == bindparam("sub"),
+        trash.c.vo == bindparam("of_vo"),
+        trash.c.name == bindparam("called"),
+    )
+    .order_by(trash.c.version.desc())
+    .limit(1)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
@@ -135,18 +148,8 @@ def refuse_taken_away(write: Write, place: Place, source: Mapping[str, str]) -> 
     Raises:
         AlreadyExists: they did.
     """
-    query = (
-        select(trash.c.record, trash.c.at)
-        .where(
-            trash.c.owner_iss == place.owner.iss,
-            trash.c.owner_sub == place.owner.sub,
-            trash.c.vo == place.vo,
-            trash.c.name == place.name,
-        )
-        .order_by(trash.c.version.desc())
-        .limit(1)
-    )
-    row = write.connection.execute(query).one_or_none()
+    at = {"iss": place.owner.iss, "sub": place.owner.sub, "of_vo": place.vo, "called": place.name}
+    row = write.connection.execute(TRASHED_AT, at).one_or_none()
     if row is None:
         return
     record = trashed_record(row.record)
@@ -239,7 +242,7 @@ def prune(write: Write, listing: Listing, budget: DeletionBudget) -> Pruned:
     for uid in pruning.release:
         _set_held(write, uid, "")
     return Pruned(
-        deleted=[_delete(write, uid, listing.source) for uid in pruning.delete],
+        deleted=[_delete(write, uid, listing) for uid in pruning.delete],
         held=[_hold(write, uid, why, listing.source) for uid, why in pruning.hold.items()],
     )
 
@@ -254,11 +257,15 @@ def confirm_deletions(write: Write, source: str, *, actor: str) -> int:
     return len(uids)
 
 
-def _delete(write: Write, uid: str, source: str) -> Deployment:
+def _delete(write: Write, uid: str, listing: Listing) -> Deployment:
     marked = _marked(write, uid)
-    row = {"version": write.version, "source_id": source, "at": instant_text(write.now())}
+    row = {"version": write.version, "source_id": listing.source, "at": instant_text(write.now())}
     write.connection.execute(insert(prunes), row)
-    write.tell(Subject.of(marked), deletion_requested(Author(source, marked.source)))
+    # Who wrote the file last is not who removed it.
+    gone = {k: v for k, v in marked.source.items() if k not in {"commit", "author"}}
+    commit = {"commit": listing.version} if "commit" in marked.source and listing.version else {}
+    author = Author(listing.source, gone | commit)
+    write.tell(Subject.of(marked), deletion_requested(author))
     return marked
 
 

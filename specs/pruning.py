@@ -40,12 +40,13 @@ class DeletionBudget:
 class Listing:
     """What a read of a source found; `complete`: all that is there was seen.
 
-    `places` are those of every wish, of the unreadable ones too.
+    `places` are those of every wish, of the unreadable ones too. `version` is the commit, if any.
     """
 
     source: str
     complete: bool
     places: Collection[Place]
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class SpecStore(Readable):
         seal: Seal | None = None,
     ) -> None:
         super().__init__(url, now=now, quotas=quotas, seal=seal)
-        self._declaring = Declaring(quotas, new_uid)
+        self._new_uid = new_uid
 
     def migrate(self) -> None:
         """Make the tables, or bring older ones up to this version; safe to repeat.
@@ -102,6 +102,7 @@ class SpecStore(Readable):
         """Let everybody go who waits and close every connection; nobody may be writing then."""
         self._wishes.close()
         self._changes.close()
+        self.source_asked.set()
         self._database.close()
 
     def create(
@@ -403,6 +404,7 @@ class SpecStore(Readable):
         with self._database.write(durable=False) as connection:
             asked = source_reports.ask(connection, source)
             connection.commit()
+        self.source_asked.set()
         return asked
 
     def put_status(
@@ -518,6 +520,10 @@ class SpecStore(Readable):
         with self._database.write(durable=False) as connection:
             connection.execute(WRITE_QUIETLY, columns)
             connection.commit()
+
+    @property
+    def _declaring(self) -> Declaring:
+        return Declaring(self._quotas, self._new_uid)
 
     def _put_sourced(
         self, write: Write, sourced: SourcedWish

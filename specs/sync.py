@@ -9,7 +9,8 @@ What can't be read, or can't be told, never counts as gone.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -78,7 +79,10 @@ class Pass:
 
 @dataclass(slots=True)
 class _Known:
-    """A file as it was understood last; not `settled`: it is to be understood anew."""
+    """A file as it was understood last; not `settled`: it is to be understood anew.
+
+    `hopeless` are those of the `refused` places that no other state of the store would make good.
+    """
 
     blob: str
     origin: Mapping[str, str]
@@ -87,6 +91,7 @@ class _Known:
     readable: bool
     settled: bool = False
     refused: dict[Place, Sequence[FileFault]] = field(default_factory=dict)
+    hopeless: AbstractSet[Place] = frozenset()
 
 
 class Sync:
@@ -146,14 +151,17 @@ class Sync:
             if not same_document(owned.get(place, {}), self._provenance(one))
         }
         twice = self._twice()
-        wishes, refused = self._judge(fresh, twice)
-        faulty = self._spoilt(owned) | {place: _sentence(told) for place, told in refused.items()}
+        wishes, hopeless = self._judge({p: d for p, d in fresh.items() if p not in twice})
+        refused = hopeless | self._told_twice(twice)
+        still = self._refused_before() | refused
+        faulty = self._spoilt(owned) | {place: _sentence(told) for place, told in still.items()}
         read = SourceRead(
             self.source.id,
             complete=not self._waits(tree),
             wishes=wishes,
             kept={place for file in self._files.values() for place in file.places},
             faulty=faulty,
+            version=tree.version,
         )
         total = len(wishes)
         intake = take_in(
@@ -167,7 +175,7 @@ class Sync:
             refusal.wish.place: self._placed(fresh[refusal.wish.place], refusal.faults)
             for refusal in intake.faults
         }
-        self._note(declared, refused, settled=not dry_run)
+        self._note(declared, refused, hopeless.keys(), settled=not dry_run)
         done = Pass(
             version=tree.version,
             intake=intake,
@@ -184,7 +192,7 @@ class Sync:
     def _read(self, owned: Mapping[Place, Mapping[str, str]], *, dry_run: bool) -> Tree:
         for file in self._files.values():
             # What people took over or deleted meanwhile is to be asked about again.
-            file.settled = file.settled and file.places.keys() <= owned.keys()
+            file.settled = file.settled and file.places.keys() <= owned.keys() | file.hopeless
         known = {path: file.blob for path, file in self._files.items() if file.settled}
         try:
             return self._reader.read(known)
@@ -206,7 +214,8 @@ class Sync:
             found = self._found_in(file)
             told = [*found.faults, *_twice_in_one(found.declared)]
             self._files[file.path] = _Known(
-                blob=file.blob,
+                # What was not read is not known, be its blob the same the next time.
+                blob="" if file.content is None else file.blob,
                 origin=file.origin,
                 places={declared.place: declared.line for declared in found.declared},
                 faults=[self._rooted(fault) for fault in told],
@@ -231,13 +240,12 @@ class Sync:
         }
 
     def _judge(
-        self, fresh: Mapping[Place, Declared], twice: Mapping[Place, Sequence[str]]
+        self, fresh: Mapping[Place, Declared]
     ) -> tuple[list[SourcedWish], dict[Place, Sequence[FileFault]]]:
+        """Return the wishes, and the faults of those that are none as they stand."""
         wishes: list[SourcedWish] = []
         refused: dict[Place, Sequence[FileFault]] = {}
         for place, declared in fresh.items():
-            if place in twice:
-                continue
             try:
                 wish = self._wish(declared)
             except InvalidSpec as error:
@@ -246,6 +254,10 @@ class Sync:
                 wishes.append(
                     SourcedWish(place.owner, place.owner.sub, wish, self._provenance(declared))
                 )
+        return wishes, refused
+
+    def _told_twice(self, twice: Mapping[Place, Sequence[str]]) -> dict[Place, Sequence[FileFault]]:
+        refused: dict[Place, Sequence[FileFault]] = {}
         for place, paths in twice.items():
             where = ", ".join(map(self._at, paths))
             message = f"{place.name!r} in {place.vo} is declared twice, in {where}"
@@ -253,7 +265,11 @@ class Sync:
             refused[place] = [
                 _fault_at(self._at(path), self._files[path].places[place], fault) for path in paths
             ]
-        return wishes, refused
+        return refused
+
+    def _refused_before(self) -> dict[Place, Sequence[FileFault]]:
+        """Return the faults of documents that were not read anew: those stand as they did."""
+        return {p: told for file in self._files.values() for p, told in file.refused.items()}
 
     def _spoilt(self, owned: Mapping[Place, Mapping[str, str]]) -> dict[Place, str]:
         """Return what was declared in files that can't be read now, with the words for people."""
@@ -303,6 +319,7 @@ class Sync:
         self,
         declared: Mapping[Place, Declared],
         refused: Mapping[Place, Sequence[FileFault]],
+        hopeless: Collection[Place],
         *,
         settled: bool,
     ) -> None:
@@ -311,7 +328,10 @@ class Sync:
                 file.refused.pop(place, None)
                 if place in refused:
                     file.refused[place] = refused[place]
-            file.settled = settled and not file.refused
+            # A refusal of the store's may pass; one of the words is so until these change.
+            read_anew = file.places.keys() & declared.keys()
+            file.hopeless = (file.hopeless - read_anew) | (file.places.keys() & set(hopeless))
+            file.settled = settled and file.refused.keys() <= file.hopeless
 
     def _faults(self) -> Iterator[FileFault]:
         for path in sorted(self._files):

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from specs.model import SECRET_FIELDS, Deployment, DeploymentSpec, Event, secret_name
+from specs.provenance import declared_in
 
 NAMED_FIELDS: Final = 5
 """Changed fields that a message names one by one."""
+
+SHORT_COMMIT: Final = 12
+"""Characters of a commit that tell it from others."""
 
 RECONCILER: Final = "reconciler"
 
@@ -32,7 +36,7 @@ def told(
 
 def created(record: Deployment, author: Author) -> Event:
     """Return the event of a first wish."""
-    return told(author, "Created", f"{record.name!r} was declared in {record.vo}.")
+    return told(author, "Created", f"{record.name!r} was declared in {record.vo}{_by(author)}.")
 
 
 def adopted(record: Deployment, author: Author) -> Event:
@@ -45,7 +49,8 @@ def wish_changed(
 ) -> Iterator[Event]:
     """Yield the events of a newer wish; `secrets` are the names of those with another value."""
     names = [*changed_fields(old.spec, new.spec), *secrets]
-    yield told(author, "SpecChanged", f"Changed: {listed(list(dict.fromkeys(names)))}.")
+    changes = listed(list(dict.fromkeys(names)))
+    yield told(author, "SpecChanged", f"Changed{_by(author)}: {changes}.")
     if old.pin is not None and new.pin is None:
         yield pin_lifted(old.pin.generation, author)
 
@@ -64,7 +69,9 @@ def rolled_back(generation: int, author: Author) -> Event:
 
 def deletion_requested(author: Author) -> Event:
     """Return the event of a deletion that was asked for."""
-    return told(author, "DeletionRequested", "The job is stopped, then the record goes.")
+    file = file_of(author)
+    why = f": {file} no longer declares it" if file else ""
+    return told(author, "DeletionRequested", f"The job is stopped, then the record goes{why}.")
 
 
 def deletion_held(why: str, author: Author) -> Event:
@@ -106,6 +113,22 @@ def undeleted(author: Author, *, from_trash: bool) -> Event:
     """Return the event of a deletion that was taken back."""
     message = "The record is back from the trash." if from_trash else "The deletion was called off."
     return told(author, "Undeleted", message)
+
+
+def file_of(author: Author) -> str:
+    """Return `deploy/a.yaml:3 at commit 1a2b3c4d5e6f of Ada`, as much of it as is known.
+
+    "" where no file declares the deployment.
+    """
+    where, commit = declared_in(author.source), author.source.get("commit", "")
+    by = author.source.get("author", "")
+    known = (where, commit and f"at commit {commit[:SHORT_COMMIT]}", by and f"of {by}")
+    return " ".join(part for part in known if part) if where else ""
+
+
+def _by(author: Author) -> str:
+    file = file_of(author)
+    return f" by {file}" if file else ""
 
 
 def changed_fields(old: DeploymentSpec, new: DeploymentSpec) -> list[str]:

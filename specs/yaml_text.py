@@ -145,7 +145,8 @@ def _check_node(event: yaml.NodeEvent, *, depth: int) -> None:
     elif event.anchor is not None:
         fault = "anchors (&name) are not read: write the value where it is used"
     elif tag is not None:
-        fault = f"tags are not read: drop {shown(tag)}"
+        # Not repeated: a password that begins with ! and stands in no quotes is a tag too.
+        fault = "tags (!name) are not read: drop it, or put a text that begins with ! in quotes"
     elif depth >= MAX_DEPTH and isinstance(event, yaml.CollectionStartEvent):
         fault = f"nested deeper than {MAX_DEPTH} levels"
     else:

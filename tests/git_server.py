@@ -126,7 +126,8 @@ class GitServer:
     """The repositories below a folder, over HTTP or HTTPS; `with GitServer(folder) as server`.
 
     `password` asks for it, `status` fails every request so, `elsewhere` redirects, and while
-    `hangs` is set, nothing is answered. `seen` holds the Authorization headers that came.
+    `hangs` is set, nothing is answered: afterwards who waits is hung up on. `seen` holds the
+    Authorization headers that came.
     """
 
     def __init__(self, folder: Path, tls: ssl.SSLContext | None = None) -> None:
@@ -177,7 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
         git.seen.append(given)
         git.arrived.set()
         if git.hangs:
-            git.ended.wait()
+            while git.hangs and not git.ended.wait(0.02):
+                pass
             self.close_connection = True
         elif git.elsewhere:
             self._answer(301, {"Location": git.elsewhere + self.path})

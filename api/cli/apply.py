@@ -13,6 +13,7 @@ from api.cli.failures import Code, CommandFailed, Refused
 from api.cli.manifests import read_manifests, shown_name
 from api.cli.texts import is_name, printable
 from api.cli.waiting import wait_for
+from specs.texts import shown
 from specs.yaml_text import Document
 
 
@@ -101,9 +102,24 @@ def _apply(client: Client, document: Document, *, dry_run: bool, take_over: bool
         # The server says everything that is wrong with it, the name included.
         client.try_nameless(document.tree)
         raise CommandFailed(Code.FAILED, "the server took a manifest without a usable name")
+    client, manifest = _for_owner(client, document.tree)
     before = _before(client, name, vo)
-    view = client.put(name, document.tree, dry_run=dry_run, take_over=take_over)
+    view = client.put(name, manifest, dry_run=dry_run, take_over=take_over)
     return Applied(view, change_word(before and before["metadata"], view["metadata"]))
+
+
+def _for_owner(client: Client, tree: Any) -> tuple[Client, Any]:
+    """Ask in the name of the owner that a spec file says; the manifest itself says none."""
+    owner = tree["metadata"].get("owner")
+    if isinstance(owner, dict) and owner.keys() == {"iss", "sub"}:
+        owner = f"{owner['iss']}#{owner['sub']}"
+    if not isinstance(owner, str):
+        return client, tree
+    if client.owner not in (None, owner):
+        message = f"the file declares it for {shown(owner)}, and --owner says {client.owner}"
+        raise CommandFailed(Code.USAGE, message)
+    metadata = {key: value for key, value in tree["metadata"].items() if key != "owner"}
+    return replace(client, owner=owner), {**tree, "metadata": metadata}
 
 
 def _before(client: Client, name: str, vo: str | None) -> Any:

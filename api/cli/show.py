@@ -123,8 +123,23 @@ WIDE: Final[Sequence[Column]] = (
 
 
 def _with_hint(text: str, view: View, *, alone: bool) -> str:
-    hint = view["status"].get("hint") if alone else ""
-    return f"{text}\nhint: {printable(hint)}" if hint else text
+    if not alone:
+        return text
+    hint = view["status"].get("hint")
+    hints = [f"hint: {printable(hint)}"] if hint else []
+    return "\n".join([text, *_source_lines(view), *hints])
+
+
+def _source_lines(view: View) -> list[str]:
+    """Say what is the matter with the spec file, where one declares the deployment."""
+    told = {
+        (c["type"], c["status"], c["reason"]): c["message"] for c in view["status"]["conditions"]
+    }
+    troubles = (
+        ("file", told.get(("SourceValid", "False", "InvalidFile"))),
+        ("deletion held", told.get(("Held", "True", "DeletionHeld"))),
+    )
+    return [printable(f"{word}: {message}") for word, message in troubles if message]
 
 
 def json_text(whole: object) -> str:

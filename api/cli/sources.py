@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,6 +15,9 @@ verbs = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+HELD_SHOWN: Final = 20
+"""Held deletions that are told one by one; `-o json` has them all."""
 
 SourceId = Annotated[str, typer.Argument(metavar="ID", help="As `ai4papi sources` has it.")]
 
@@ -82,10 +85,14 @@ def confirm_verb(
 def troubles_of(item: Any) -> Sequence[str]:
     """Return what is wrong with a source, a line each."""
     faults = [
-        f"{f['file']}:{f['line']}:{f['column']} {f.get('pointer', '')}: {f['message']}"
+        f"{f['file']}:{f['line']}:{f['column']}{f['pointer'] and ' '}{f['pointer']}: {f['message']}"
         for f in item["faults"]
     ]
-    held = [f"held: {one['name']} of {one['owner']}: {one['message']}" for one in item["held"]]
+    held = [
+        f"held: {one['name']} of {one['owner']}: {one['message']}"
+        for one in item["held"][:HELD_SHOWN]
+    ]
+    held += [f"held: {len(item['held'])} in all"] if len(item["held"]) > HELD_SHOWN else []
     more = [f"and {item['moreFaults']} more faults"] if item["moreFaults"] else []
     waits = [f"nothing is deleted now: {item['waits']}"] if item["waits"] else []
     error = [item["error"]] if item["error"] else []

@@ -17,12 +17,14 @@ VO: Final = "vo.ai4eosc.eu"
 
 
 @contextmanager
-def open_site(folder: Path, address: str | None) -> Iterator[Runtime]:
+def open_site(folder: Path, address: str | None, *, etc: Path | None = None) -> Iterator[Runtime]:
     """Open a runtime of its own in `folder`; `address` None: on the embedded simulator."""
     environ = {"PATH": os.environ["PATH"], "AI4PAPI_AUTH": "local", "AI4PAPI_RESYNC_S": "86400"}
     environ["AI4PAPI_STORE_URL"] = f"sqlite:///{folder}/ai4papi.db"
     if address is not None:
         environ["NOMAD_ADDR"] = address
+    if etc is not None:
+        environ["AI4PAPI_ETC"] = str(etc)
     runtime = open_runtime(load_settings(environ))
     try:
         yield runtime

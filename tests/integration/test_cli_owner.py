@@ -135,3 +135,17 @@ def test_a_change_that_is_held_for_a_quota_ends_with_7(cli, me, server, manifest
     result = cli("wait", "train-a", "--for", "Ready", "--timeout", "30s")
     assert result.exit_code == 7
     assert QUEUED["message"] in result.stderr
+
+
+def test_a_file_that_says_its_owner_is_applied_for_them(cli, as_operator, theirs, tmp_path):
+    iss, sub = theirs.owner
+    for number, owner in enumerate((sub, f"{{iss: {iss}, sub: {sub}}}")):
+        file = tmp_path / f"{number}.yaml"
+        spec = f"{{hardware: {{ram: {9000 + number}}}}}"
+        file.write_text(f"metadata: {{name: train-a, owner: {owner}}}\nspec: {spec}\n")
+        result = as_operator("apply", "-f", str(file))
+        assert result.stdout == "deployment train-a configured\n", result.stderr
+        assert theirs.get("/v1/specs/train-a").json()["spec"]["hardware"]["ram"] == 9000 + number
+        assert cli("apply", "-f", str(file)).exit_code == 5
+    refused = as_operator("apply", "-f", str(file), "--owner", "somebody-else")
+    assert refused.exit_code == 2

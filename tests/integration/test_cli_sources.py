@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.cli.sources import troubles_of
 from specs.intake import DeletionBudget, SourcedWish, SourceRead, take_in
 from specs.source_reports import FaultReport, SourceReport
 from specs.wish import wish_of_manifest
@@ -49,11 +50,13 @@ def test_sources_are_listed_with_their_short_commits(as_operator, source):
 
 def test_what_is_wrong_is_told_and_ends_with_1(server, as_operator, source):
     fault = FaultReport(file="a.yaml", line=3, column=5, pointer="/spec", message="bad")
-    told = REPORT.model_copy(update={"faults": (fault,), "waits": "a.yaml can't be read"})
+    whole = FaultReport(file="b.yaml", line=1, column=1, message="empty")
+    told = REPORT.model_copy(update={"faults": (fault, whole), "waits": "a.yaml can't be read"})
     server.store.put_source_report(source, told)
     result = as_operator("sources")
     assert result.exit_code == 1
     assert "cli: a.yaml:3:5 /spec: bad" in result.stderr
+    assert "cli: b.yaml:1:1: empty" in result.stderr
     assert "cli: nothing is deleted now: a.yaml can't be read" in result.stderr
     assert "waits" in lines_of(result, source)[0]
 
@@ -72,6 +75,14 @@ def test_held_deletions_are_confirmed_by_a_yes(server, as_operator, declared, so
     result = as_operator("sources", "confirm", source, "-y")
     assert result.stdout == "1 deployments are being deleted\n"
     assert "deletionTimestamp" in me.get("/v1/specs/train-a").json()["metadata"]
+
+
+def test_many_held_deletions_are_counted_rather_than_listed() -> None:
+    held = [{"name": f"n{n}", "owner": "Ada", "message": "OverBudget"} for n in range(2000)]
+    item = {"id": "cli", "faults": [], "held": held, "moreFaults": 0, "waits": "", "error": ""}
+    lines = troubles_of(item)
+    assert len(lines) == 21
+    assert lines[-1] == "cli: held: 2000 in all"
 
 
 def test_sources_are_for_operators(cli, source):

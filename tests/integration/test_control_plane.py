@@ -19,6 +19,7 @@ OPEN_ROUTES = {
     ("GET", "/v1"),
     ("GET", "/v1/auth/config"),
     ("GET", "/v1/info/conf/{module_name}"),
+    ("GET", "/v1/schema/deployment.json"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/docs"),

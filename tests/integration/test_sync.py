@@ -26,12 +26,16 @@ RULES = Rules(vos=(VO,), issuer=ALICE.iss)
 
 @dataclass
 class Repository:
-    """Files by path; a text is a fault of its own where it begins with `!`."""
+    """Files by path; a text is a fault of its own where it begins with `!`.
+
+    `twins` have a fault that is not their content's.
+    """
 
     files: dict[str, str] = field(default_factory=dict)
     commit: str = "c1"
     settled: bool = True
     gone: str = ""
+    twins: dict[str, str] = field(default_factory=dict)
     read_anew: list[str] = field(default_factory=list)
 
     def read(self, known: Mapping[str, str]) -> Tree:
@@ -46,6 +50,8 @@ class Repository:
         blob = sha256(text.encode()).hexdigest()
         if text.startswith("!"):
             return File(path, blob, fault=text[1:])
+        if path in self.twins:
+            return File(path, blob, fault=self.twins[path])
         same = known.get(path) == blob
         origin = {"commit": self.commit, "author": "Ada"}
         return File(path, blob, None if same else text.encode(), origin=origin)
@@ -126,7 +132,9 @@ def test_what_is_merged_is_declared_and_says_where_it_comes_from(store, sync, re
         "commit": "c1",
         "author": "Ada",
     }
-    assert store.events(named(store, "n3").uid)[0].event.source == "git"
+    created = store.events(named(store, "n3").uid)[0].event
+    assert (created.source, created.actor) == ("git", GIT)
+    assert "by deploy/n3.yaml:1 at commit c1 of Ada" in created.message
     report = store.source_reports()[GIT]
     assert (report.wanted, report.applied, report.files, report.faults) == ("c1", "c1", 10, ())
 
@@ -165,8 +173,12 @@ def test_one_changed_file_costs_one_file(store, sync, repository) -> None:
 
 def test_a_removed_file_ends_what_it_declared(store, sync, repository) -> None:
     sync.run_once()
+    uid = named(store, "n4").uid
     del repository.files["deploy/n4.yaml"]
+    repository.commit = "c2"
     assert told(sync.run_once()) == {"deleted": ["n4"]}
+    gone = store.events(uid)[-1].event
+    assert gone.message.endswith(": deploy/n4.yaml:1 at commit c2 no longer declares it.")
 
 
 def test_a_moved_file_is_no_deletion(store, sync, repository) -> None:
@@ -213,6 +225,15 @@ def test_a_broken_file_keeps_its_last_good_spec_and_says_so_on_the_object(
     assert sync.run_once().settled
     assert named(store, "n4").source_fault == ""
     assert named(store, "n4").generation == 1
+
+
+def test_a_fault_that_is_not_the_contents_own_ends_with_its_cause(store, sync, repository) -> None:
+    sync.run_once()
+    repository.twins["deploy/n4.yaml"] = "differs from N4.yaml only in case: rename one of them"
+    assert [fault.path for fault in sync.run_once().faults] == ["deploy/n4.yaml"]
+    repository.twins.clear()
+    assert sync.run_once().settled
+    assert named(store, "n4").source_fault == ""
 
 
 def test_a_file_that_moves_and_breaks_at_once_deletes_nothing(store, sync, repository) -> None:
@@ -315,6 +336,21 @@ def test_every_fault_of_a_document_is_told_with_its_place(store, sync, repositor
         "deploy/n4.yaml:6:5",
         "deploy/n4.yaml:7:5",
     ]
+
+
+def test_a_fault_is_judged_once_and_told_as_long_as_it_is_there(store, sync, repository) -> None:
+    sync.run_once()
+    repository.files["deploy/n4.yaml"] = spec("n4", ram=-1)
+    repository.files["deploy/new.yaml"] = spec("new", ram=-1)
+    told_of = ["deploy/n4.yaml", "deploy/new.yaml"]
+    assert [fault.path for fault in sync.run_once().faults] == told_of
+    for _ in range(2):
+        assert [fault.path for fault in sync.run_once().faults] == told_of
+        assert repository.read_anew == []
+        assert named(store, "n4").source_fault.startswith("deploy/n4.yaml:5:")
+    repository.files["deploy/n4.yaml"] = spec("n4")
+    assert [fault.path for fault in sync.run_once().faults] == ["deploy/new.yaml"]
+    assert named(store, "n4").source_fault == ""
 
 
 def test_paths_are_told_as_they_are_in_the_whole_repository(store, repository) -> None:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from reconciler import apply, loop, plan, render, sources, status
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.steps import Plan, RemoveFinalizer
-from specs import admission, pruning, store, trash
+from specs import admission, declaring, pruning, trash
 from specs.model import JOB_FINALIZER, Phase, Reach, Reservation
 from specs.quota import NOTHING, asks_of, difference, scopes_of
 from specs.store import SpecStore
@@ -200,7 +200,7 @@ def release_at_the_suspend() -> Mutation:
         admission.count(write, scopes_of(record.owner, record.vo), difference(NOTHING, before))
         return replace(admitted, reservation=Reservation())
 
-    return patch.object(store, "admit", hasty)
+    return patch.object(declaring, "admit", hasty)
 
 
 def undelete_uncounted() -> Mutation:

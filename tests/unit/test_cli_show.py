@@ -35,6 +35,7 @@ def view(name: str = "train-a", **metadata: Any) -> dict[str, Any]:
         "status": {
             "phase": "Running",
             "message": "running on node n1",
+            "conditions": [],
             "endpoints": {"lab": "http://h:2", "deepaas": "http://h:1"},
             "nomad": {"allocations": [{"clientStatus": "running", "nodeName": "n1"}]},
         },
@@ -82,6 +83,22 @@ def test_what_to_do_next_stands_under_the_one_that_was_named() -> None:
     assert text.splitlines()[2:] == ["hint: wait, or set update.policy: queue\\x1b"]
     assert "hint:" not in shown([held], Format.TABLE, alone=False, now=NOW)
     assert "hint:" not in shown([view()], Format.WIDE, alone=True, now=NOW)
+
+
+def test_what_is_the_matter_with_its_file_stands_under_the_one_that_was_named() -> None:
+    broken = view()
+    fault, held = "the last good spec stays: a.yaml:2:1: bad\x1b", "OverBudget: 9 of 9"
+    broken["status"]["conditions"] = [
+        {"type": "SourceValid", "status": "False", "reason": "InvalidFile", "message": fault},
+        {"type": "Held", "status": "True", "reason": "DeletionHeld", "message": held},
+        {"type": "Synced", "status": "True", "reason": "Synced", "message": "as declared"},
+    ]
+    text = shown([broken], Format.TABLE, alone=True, now=NOW)
+    assert text.splitlines()[2:] == [
+        "file: the last good spec stays: a.yaml:2:1: bad\\x1b",
+        "deletion held: OverBudget: 9 of 9",
+    ]
+    assert "stays" not in shown([broken], Format.TABLE, alone=False, now=NOW)
 
 
 def test_a_deployment_that_is_to_go_is_shown_so() -> None:

@@ -255,6 +255,20 @@ def test_a_deletion_that_waits_for_a_yes_is_held_while_the_work_goes_on():
     assert told(status, "Held") == ("True", "DeletionHeld")
 
 
+def test_a_deployment_of_a_file_says_whether_the_file_is_valid():
+    """R15: the last good spec stays, and the status says what is wrong and where."""
+    source = {"type": "git", "id": "team", "path": "deploy/a.yaml", "line": "3"}
+    status = looked(a_deployment(source=source))
+    assert told(status, "SourceValid") == ("True", "Valid")
+    assert status.condition("SourceValid").message == "declared in deploy/a.yaml:3"
+    fault = "deploy/a.yaml:7:5: bad"
+    broken = looked(a_deployment(source=source, source_fault=fault, status=status))
+    assert told(broken, "SourceValid") == ("False", "InvalidFile")
+    assert "deploy/a.yaml:7:5: bad" in broken.condition("SourceValid").message
+    taken = looked(a_deployment(source={"type": "http"}, status=broken))
+    assert taken.condition("SourceValid") is None
+
+
 def test_what_was_just_written_is_not_ready_before_the_scheduler_has_seen_it():
     old = an_allocation(modify_index=9)
     status = looked(a_deployment(), job=a_job(), allocations=(old,))

@@ -173,3 +173,11 @@ TREES = st.recursive(
 @given(TREES)
 def test_json_is_read_as_itself(tree):
     assert read_yaml(json.dumps(tree, ensure_ascii=False)).tree == tree
+
+
+def test_a_password_that_is_taken_for_a_tag_is_not_repeated() -> None:
+    """A text that begins with `!` and stands in no quotes; faults are shown to many."""
+    with pytest.raises(YamlFault) as caught:
+        read_yaml("general: {jupyter_password: !correct-horse }\n")
+    assert "correct-horse" not in str(caught.value.message)
+    assert "in quotes" in caught.value.message
