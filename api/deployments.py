@@ -20,15 +20,24 @@ from specs.faults import (
     QuotaExceeded,
     VersionConflict,
 )
+from specs.metadata import is_name
 from specs.model import SECRET_SET, Deployment, Phase
 from specs.priorities import PriorityClasses, usable_classes
 from specs.provenance import refuse_declared
 from specs.quota import excess_faults, excess_in_words
 from specs.reading import Page
 from specs.revisions import runs_the_same, says_the_same
+from specs.shapes import mapping_at
 from specs.store import SpecStore
-from specs.userconf import UserConf
-from specs.wish import Wish, manifest_of, patched_manifest, wish_of_conf, wish_of_manifest
+from specs.userconf import FieldKey, UserConf, Value
+from specs.wish import (
+    Wish,
+    manifest_of,
+    patched_manifest,
+    recorded_defaults,
+    wish_of_conf,
+    wish_of_manifest,
+)
 
 PATCH_ATTEMPTS: Final = 10
 """How often a patch without a version is redone when the record moves under it."""
@@ -140,7 +149,7 @@ class Deployments:
         `key` is an idempotency key: sent again, it answers with what the first one made.
         Raises `InvalidSpec`, `AlreadyExists`.
         """
-        wish = self._wish(user, body)
+        wish = self._wish(user, body, before=self._named(user, body))
         if dry_run:
             return self._tried(user, wish, may_replace=False)
         return self._created(user, wish, key=key)
@@ -208,7 +217,8 @@ class Deployments:
         for attempt in range(1, PATCH_ATTEMPTS + 1):
             current = self.find(user, name, vo=vo)
             wanted = precondition.version_to_replace(current)
-            body = patched_manifest(manifest_of(current), patch)
+            set_before = recorded_defaults(current, current.spec.module) or {}
+            body = patched_manifest(manifest_of(current), patch, of_module=set_before)
             read = Precondition(frozenset({wanted or current.resource_version}))
             try:
                 return self.apply(
@@ -263,9 +273,38 @@ class Deployments:
         uid = self.find_uid(user, uid).uid
         self.store.request_deletion(uid, actor=user.name, source=self.source)
 
-    def _wish(self, user: User, body: object, *, kept: Deployment | None = None) -> Wish:
-        classes = usable_classes(self.priorities, user.roles)
-        return wish_of_manifest(body, self.conf, vos=user.vos, classes=classes, kept=kept)
+    def _wish(
+        self,
+        user: User,
+        body: object,
+        *,
+        kept: Deployment | None = None,
+        before: Deployment | None = None,
+    ) -> Wish:
+        """Return the wish; a request that repeats `before` is not read by a newer catalogue."""
+
+        def defaults(module: str) -> Mapping[FieldKey, Value]:
+            recorded = recorded_defaults(before, module)
+            return self.store.catalog().defaults(module) if recorded is None else recorded
+
+        return wish_of_manifest(
+            body,
+            self.conf,
+            vos=user.vos,
+            classes=usable_classes(self.priorities, user.roles),
+            kept=kept,
+            modules=defaults,
+        )
+
+    def _named(self, user: User, body: object) -> Deployment | None:
+        """Return the record that a manifest with a module would be created over, if it is clear."""
+        name, vo = mapping_at(body, "metadata").get("name"), _said_vo(body)
+        if not mapping_at(body, "spec").get("module") or not is_name(name):
+            return None
+        try:
+            return self.find(user, str(name), vo=vo if vo in user.vos else None)
+        except (NotFound, InvalidSpec):
+            return None
 
     def _created(self, user: User, wish: Wish, *, key: str | None) -> Outcome:
         deployment, created = self.store.create(

@@ -6,7 +6,7 @@ one costs a look, and what a payload claims is believed for nothing else.
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -56,6 +56,24 @@ def sources_meant(payload: object, urls: Mapping[str, str]) -> Sequence[str]:
     named = {_path(address) for address in _addresses(payload)} - {""}
     meant = [source for source, url in urls.items() if _path(url) in named]
     return meant or list(urls)
+
+
+def is_about(payload: object, urls: Iterable[str]) -> bool:
+    """Whether the webhook is about a repository that one of the addresses leads into.
+
+    Also where it names no repository: then it may be about any.
+    """
+    named = {_path(address) for address in _addresses(payload)} - {""}
+    return not named or any(f"/{name}/" in _inside(url) for url in urls for name in named)
+
+
+def _inside(url: str) -> str:
+    """Return the path of an address with `/` around it and no `.git`, in lower case."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return ""
+    return f"/{path.strip('/').lower()}/".replace(".git/", "/")
 
 
 def _addresses(payload: object) -> Iterator[str]:

@@ -3,7 +3,7 @@
 Shapes, and the use cases behind them; knows the spec store, and nothing of HTTP.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -178,14 +178,27 @@ class Operations:
             ]
         )
 
-    def pushed(self, meant: Callable[[Mapping[str, str]], Sequence[str]]) -> Asked:
-        """Have those git sources read now that are `meant`, by id, out of all with their URLs."""
+    def pushed(
+        self,
+        meant: Callable[[Mapping[str, str]], Sequence[str]],
+        is_about: Callable[[Iterable[str]], bool],
+    ) -> Asked:
+        """Have those git sources read now that are `meant`, by id, out of all with their URLs.
+
+        So is the catalogue, all of it, where the push `is_about` one of its addresses.
+        """
+        states = [state for state in self.store.catalog_states() if state.kind != "folder"]
+        modules = self.store.catalog().modules.values()
+        asks = is_about([state.url for state in states] + [module.url for module in modules])
+        if states and asks:
+            self.store.ask_catalogs()
         urls = {
             source: report.url
             for source, report in self.store.source_reports().items()
             if report.kind == "git"
         }
-        return Asked(asked=sum(self.store.ask_source(source) for source in meant(urls)))
+        asked = sum(self.store.ask_source(source) for source in meant(urls))
+        return Asked(asked=asked + (len(states) if asks else 0))
 
     def sync(self, user: User, source_id: str) -> Asked:
         """Have a source read now. Raises `Forbidden`, `NotFound`."""

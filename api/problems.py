@@ -13,7 +13,6 @@ from starlette.routing import Match
 
 from api.auth import InvalidToken, NoMembership, NotAuthenticated, ProviderUnavailable
 from api.hooks import BadSignature
-from api.json_text import UnreadableJson
 from specs.faults import (
     AlreadyExists,
     Fault,
@@ -28,6 +27,7 @@ from specs.faults import (
     StoreUnavailable,
     VersionConflict,
 )
+from specs.json_text import UnreadableJson
 
 MEDIA_TYPE: Final = "application/problem+json"
 

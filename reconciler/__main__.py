@@ -123,6 +123,8 @@ def _pass(runtime: Runtime, options: argparse.Namespace) -> int:
 
 def _files(runtime: Runtime, sources: Sequence[SpecFiles], *, dry_run: bool) -> list[Finding]:
     """Take every source in, and say what that means."""
+    if not dry_run:
+        runtime.read_local_catalogues()
     findings = []
     for source in sources:
         done = take_source_in(source.sync, dry_run=dry_run)

@@ -4,10 +4,13 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler.apply import Hands
+from reconciler.catalog.refresh import asked_catalogs
+from reconciler.catalog.sources import catalog_refreshes_of, registry_of
 from reconciler.cluster.protocol import Cluster
 from reconciler.controller import Controller, Rhythm
 from reconciler.diff import FieldChange, with_live_counts
@@ -19,11 +22,12 @@ from reconciler.jobs import JobRef, Json, Verdict
 from reconciler.loop import Reconciler
 from reconciler.mirror import Mirror
 from reconciler.orphans import Orphans, orphans_among
+from reconciler.passes import Asked
 from reconciler.queue import WorkQueue
 from reconciler.render import Site, TemplateFault, Wanted, check_template, render
 from reconciler.settings import Settings, SettingsFault
 from reconciler.sources import Audit, ClusterChanges, Resync, WishChanges
-from reconciler.spec_files import Asked, spec_files_of
+from reconciler.spec_files import spec_files_of
 from reconciler.steps import Rules
 from reconciler.waiting import WaitingForRoom
 from specs.faults import SealBroken
@@ -32,6 +36,7 @@ from specs.private import beside_store
 from specs.quota import Quotas
 from specs.sealing import Seal, made_once
 from specs.store import SpecStore, utc_now
+from specs.trees import SourceUnavailable
 
 
 @dataclass(slots=True)
@@ -108,6 +113,8 @@ class Runtime:
             guard=self.guard,
         )
         self.spec_files = spec_files_of(settings, store, random.random)
+        self.catalogues = catalog_refreshes_of(settings, store, random.random)
+        self.registry = registry_of(settings.exchange)
         self._controller: Controller | None = None
 
     def start(self) -> None:
@@ -117,6 +124,8 @@ class Runtime:
         self.store.forget_sources(but=[source.sync.source.id for source in self.spec_files])
         for source in self.spec_files:
             source.sync.begin()
+        self.store.forget_catalogs(but=[catalogue.source.id for catalogue in self.catalogues])
+        self.read_local_catalogues()
         self._controller = Controller(
             queue=self.queue,
             reconcile=self.reconciler.reconcile,
@@ -124,9 +133,14 @@ class Runtime:
                 WishChanges(self.store, self.queue, position=self.store.newest_version()),
                 self.cluster_changes,
                 *self.spec_files,
-                *([Asked(self.store, self.spec_files)] if self.spec_files else ()),
+                *([self._asked_spec_files()] if self.spec_files else ()),
+                *self.catalogues,
+                asked_catalogs(self.store, self.catalogues),
             ),
-            polls=[(source.poll_s, source.wake) for source in self.spec_files],
+            polls=[
+                *((source.poll_s, source.wake) for source in self.spec_files),
+                *((catalogue.poll_s, catalogue.wake) for catalogue in self.catalogues),
+            ],
             resync=self.resync,
             audit=Audit(self.mirror, self.store, self.queue, self.reconciler.audits, random.random),
             clean_up=self.clean_up,
@@ -134,11 +148,23 @@ class Runtime:
         )
         self._controller.start()
 
+    def read_local_catalogues(self) -> None:
+        """Read folders with modules that were never read before anything is admitted.
+
+        What a spec takes of its module is recorded then, and stays.
+        """
+        read = {state.source for state in self.store.catalog_states()}
+        for catalogue in self.catalogues:
+            if catalogue.source.kind == "folder" and catalogue.source.id not in read:
+                with suppress(SourceUnavailable):
+                    catalogue.run_once()
+
     def stop(self) -> None:
         """Stop the loop and close the store."""
         if self._controller is not None:
             self._controller.stop()
             self.guard.keep_up()
+        self.registry.close()
         self.store.close()
 
     def clean_up(self) -> int:
@@ -180,6 +206,10 @@ class Runtime:
         job = with_live_counts(wanted.job, live)
         drift = found_in(live, job)
         return self._verdict(wanted, job, live), drift.changes if drift else ()
+
+    def _asked_spec_files(self) -> Asked:
+        wakes = {source.sync.source.id: source.wake for source in self.spec_files}
+        return Asked(self.store.source_asks, wakes, rung=self.store.source_asked)
 
     def _verdict(self, wanted: Wanted, job: Json, live: Json | None) -> Verdict:
         if wanted.own is None:

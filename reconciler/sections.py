@@ -22,7 +22,9 @@ from pydantic import (
     model_validator,
 )
 
+from reconciler.catalog.hosts import Hosts, Refused, checked_host
 from reconciler.origins import checked_origin
+from specs.catalog.indexes import template_fault
 from specs.model import Name
 from specs.priorities import PriorityClass
 from specs.repository import Repository
@@ -53,6 +55,12 @@ def _issuer(text: str) -> str:
     return text
 
 
+def _raw_template(text: str) -> str:
+    if fault := template_fault(text):
+        raise ValueError(fault)
+    return text
+
+
 Url = Annotated[str, AfterValidator(_url)]
 Issuer = Annotated[str, AfterValidator(_issuer)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,252}$")]
@@ -62,6 +70,9 @@ WholeNumber = Annotated[int, Field(strict=True)]
 VoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
 Namespace = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,128}$")]
 ScopeName = Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")]  # RFC 6749, appendix A.4
+HostName = Annotated[str, AfterValidator(checked_host)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\.(json|yaml|yml)$")]
+RawTemplate = Annotated[str, AfterValidator(_raw_template)]
 PerMinute = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
 
 
@@ -294,6 +305,86 @@ class SpecsSettings(Section):
         return sources
 
 
+class CatalogSourceSettings(Section):
+    """Where modules are listed; `ref`, `folder`, `token_file` and `user` are for type git.
+
+    `file` is the name of the metadata in each module's repository, None: that of the list's form.
+    """
+
+    type: Literal["folder", "modules_yml", "gitmodules", "git"]
+    url: str = Field(min_length=1, max_length=2048)
+    name: Name | None = None
+    file: FileName | None = None
+    ref: str = "main"
+    folder: str = ""
+    token_file: Path | None = None
+    user: str = "x-access-token"
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if self.type == "git":
+            self.repository()
+        elif self.ref != "main" or self.folder or self.token_file:
+            raise ValueError("ref, folder and token_file are for sources of type git")
+        if self.file and self.type in {"git", "folder"}:
+            raise ValueError("file is for lists: here each module is one file")
+        return self
+
+    @property
+    def id(self) -> str:
+        """What the source is called everywhere: what was read of it is kept by that."""
+        return self.name or (str(self.repository()) if self.type == "git" else self.url)
+
+    def repository(self) -> Repository:
+        """Return what is to be read of the git repository. Raises: ValueError."""
+        return Repository(self.url, self.ref, self.folder, self.token_file, self.user)
+
+
+class RegistrySettings(Section):
+    """Where the tags of images are asked for; `hub` None: Docker Hub is asked as a registry."""
+
+    hub: Url | None = "https://hub.docker.com"
+    mirrors: Mapping[HostName, Url] = {"docker.io": "https://registry-1.docker.io"}
+    cache_s: float = Field(default=3600, ge=1, le=604_800, strict=True)
+    timeout_s: float = Field(default=3, gt=0, le=60, strict=True)
+
+
+class ExchangeSettings(Section):
+    """The catalogue of modules: its sources, and whom they may make us ask."""
+
+    cache_s: float = Field(default=21_600, ge=10, le=604_800, strict=True)
+    timeout_s: float = Field(default=10, gt=0, le=600, strict=True)
+    concurrency: WholeNumber = Field(default=16, ge=1, le=64)
+    hosts: tuple[HostName, ...] = (
+        "raw.githubusercontent.com",
+        "github.com",
+        "gitlab.com",
+        "hub.docker.com",
+        "registry-1.docker.io",
+        "auth.docker.io",
+        "ghcr.io",
+    )
+    raw: Mapping[HostName, RawTemplate] = {}
+    sources: tuple[CatalogSourceSettings, ...] = (
+        CatalogSourceSettings(type="folder", url="modules"),
+    )
+    registry: RegistrySettings = RegistrySettings()
+
+    @model_validator(mode="after")
+    def _sources_can_be_asked(self) -> Self:
+        ids = [source.id for source in self.sources]
+        if twice := next((one for one in ids if ids.count(one) > 1), ""):
+            raise ValueError(f"two sources are called {shown(twice)}: give each a name of its own")
+        hosts = Hosts(self.hosts)
+        for source in self.sources:
+            if source.type in {"modules_yml", "gitmodules"}:
+                try:
+                    hosts.target(source.url)
+                except Refused as error:
+                    raise ValueError(f"{shown(source.url)} can't be asked: {error}") from error
+        return self
+
+
 def is_git_url(url: str) -> bool:
     """Whether a source's URL names a git repository: it has a scheme, or is user@host:path."""
     return "://" in url or re.match(r"[A-Za-z0-9._-]+@[^/:]+:", url) is not None
@@ -333,6 +424,7 @@ class MainConf(Section):
     deletions: DeletionSettings = DeletionSettings()
     events: EventSettings = EventSettings()
     specs: SpecsSettings = SpecsSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
     priorities: Mapping[Name, PriorityClass] = {}
     drift: Literal["repair", "report"] = "repair"
     orphans: Literal["report", "stop"] = "report"

@@ -23,6 +23,7 @@ from reconciler.sections import (
     DeletionSettings,
     EndpointSettings,
     EventSettings,
+    ExchangeSettings,
     GpuSettings,
     LimitSettings,
     MainConf,
@@ -145,6 +146,7 @@ class Settings(Section):
     deletions: DeletionSettings
     events: EventSettings
     specs: SpecsSettings
+    exchange: ExchangeSettings
     priorities: PriorityClasses
     drift: Literal["repair", "report"]
     orphans: Literal["report", "stop"]
@@ -188,6 +190,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         deletions=conf.deletions,
         events=conf.events,
         specs=_with_source(conf.specs, env.AI4PAPI_SPECS),
+        exchange=conf.exchange,
         priorities=conf.priorities,
         drift=conf.drift,
         orphans=conf.orphans,

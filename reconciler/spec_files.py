@@ -5,7 +5,6 @@ it (a webhook reached any of the site's processes), and again after a failure, e
 that hangs or fails leaves the others alone.
 """
 
-import hashlib
 import logging
 import os
 import subprocess
@@ -15,27 +14,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from reconciler.queue import backoff_s
+from reconciler.passes import Passes
 from reconciler.sections import SourceSettings
 from reconciler.settings import Settings
-from specs.faults import StoreUnavailable
 from specs.files import Rules
 from specs.folder import FolderTree
 from specs.git import GitTree
+from specs.git_mirror import mirror_name
 from specs.model import Owner
 from specs.private import beside_store
 from specs.pruning import DeletionBudget
 from specs.source_reports import SourceReport
 from specs.store import SpecStore, utc_now
 from specs.sync import Pass, Site, SpecSource, Sync
-from specs.trees import SourceUnavailable, TreeReader
+from specs.trees import TreeReader
 from specs.userconf import read_userconf
 from specs.watch import watch
 
 log = logging.getLogger(__name__)
-
-ASKS_S: Final = 1.0
-"""How often the store is asked whether somebody wants a source to be read."""
 
 TOLD_S: Final = 60.0
 """How long the command that is told of passes may take."""
@@ -60,89 +56,38 @@ class SpecFiles:
         watched: Path | None = None,
         tell: Callable[[SourceReport], None] = lambda _: None,
     ) -> None:
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self.sync = make_sync(self._stopped)
+        self._passes = Passes("", self._pass, longest_s=poll_s, random=random)
+        self.sync = make_sync(self._passes.stopped)
         self.poll_s = poll_s
-        self.name = f"specs {self.sync.source.id}"
+        self.name = self._passes.name = f"specs {self.sync.source.id}"
         self._version = ""
-        self._random = random
         self._watched = watched
         self._tell = tell
 
     def wake(self) -> None:
         """Have the source read now, or once more after the read that is under way."""
-        self._wake.set()
+        self._passes.wake()
 
     def run(self, stop: threading.Event) -> None:
         """Read whenever there is a reason to, until `stop` is set."""
-        self._stop = stop
         if self._watched is not None:
             threading.Thread(
                 target=watch, args=(self._watched, self.wake, stop), name=f"watch {self.name}"
             ).start()
-        failures = 0
-        while not stop.is_set():
-            self._wake.clear()
-            try:
-                again_s = self._pass()
-                failures = 0
-            except (SourceUnavailable, StoreUnavailable) as error:
-                failures += 1
-                again_s = min(self.poll_s, backoff_s(failures, random=self._random))
-                log.warning("source not read", extra={"source": self.name, "error": str(error)})
-            except Exception:  # the top of the thread: one broken pass must not end it
-                failures += 1
-                again_s = backoff_s(failures, random=self._random)
-                log.exception("source failed", extra={"source": self.name})
-            self._wait(again_s, stop)
-
-    def _stopped(self) -> bool:
-        return self._stop.is_set()
+        self._passes.run(stop)
 
     def _pass(self) -> float | None:
         """Read once; return when to look again if nothing happens, None: not before it is time."""
         try:
             done = self.sync.run_once()
         finally:
-            if not self._stop.is_set():
+            if not self._passes.stopped():
                 self._tell(self.sync.report)
         news = done.faults and done.version != self._version
         self._version = done.version
         if done.wishes or done.intake.deleted or done.intake.held or news:
             log.info("source read", extra={"source": self.name, **counts(done)})
         return done.again_s
-
-    def _wait(self, seconds: float | None, stop: threading.Event) -> None:
-        # `stop` wakes nobody here, so it is looked at every now and then.
-        left_s = float("inf") if seconds is None else seconds
-        while left_s > 0 and not stop.is_set() and not self._wake.wait(min(ASKS_S, left_s)):
-            left_s -= ASKS_S
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Wakes the sources that somebody asked for, in whichever process."""
-
-    store: SpecStore
-    sources: Sequence[SpecFiles]
-    name: str = "asked"
-
-    def run(self, stop: threading.Event) -> None:
-        """Ask the store until `stop` is set: at once here, each second for other processes."""
-        seen: Mapping[str, int] = {}
-        while not stop.is_set():
-            try:
-                asks = self.store.source_asks()
-            except StoreUnavailable:
-                asks = seen
-            for source in self.sources:
-                source_id = source.sync.source.id
-                if asks.get(source_id, 0) > seen.get(source_id, asks.get(source_id, 0)):
-                    source.wake()
-            seen = asks
-            self.store.source_asked.wait(ASKS_S)
-            self.store.source_asked.clear()
 
 
 @dataclass(slots=True)
@@ -262,7 +207,7 @@ def _reading(
     def make_sync(stopped: Callable[[], bool]) -> Sync:
         reader: TreeReader
         if source.is_git:
-            mirror = beside_store(settings.store_url, "git") / _folder_name(known.id)
+            mirror = beside_store(settings.store_url, "git") / mirror_name(known.id)
             reader = GitTree(source.repository(), mirror, stopped=stopped)
         else:
             reader = FolderTree(Path(known.url))
@@ -276,7 +221,3 @@ def _reading(
         watched=None if source.is_git else Path(known.url),
         tell=PassCommand(command, known.id) if command else lambda _: None,
     )
-
-
-def _folder_name(source: str) -> str:
-    return hashlib.sha256(source.encode()).hexdigest()[:16]

@@ -4,6 +4,7 @@ Nothing in it is precious: whatever is wrong with it, it is made anew from the r
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,11 @@ TIP: Final = "refs/ai4papi/tip"
 
 _MARK: Final = "ai4papi-mirror"
 _CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
+
+
+def mirror_name(source: str) -> str:
+    """Return the name of the folder for a source, which may be called anything."""
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 class TooBig(GitTrouble):

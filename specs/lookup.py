@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from specs import feeds, history, ownership, source_reports, trash
 from specs.admission import fetch_standing, fetch_used, foresee
+from specs.catalog.shelf import Shelf
 from specs.database import Database
 from specs.model import (
     Deployment,
@@ -44,7 +45,7 @@ from specs.source_reports import SourceReport
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class Readable:
+class Readable(Shelf):
     """The reading half of `specs.store.SpecStore`.
 
     Whose records somebody may see is part of every question that a person asks: what is out of
@@ -54,8 +55,7 @@ class Readable:
     def __init__(
         self, url: str, *, now: Callable[[], datetime], quotas: Quotas, seal: Seal | None
     ) -> None:
-        self._now = now
-        self._database = Database(url)
+        super().__init__(Database(url), now)
         self._quotas = quotas
         self._seal = seal
         self._wishes = feeds.Bell()

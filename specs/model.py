@@ -297,7 +297,8 @@ class Deployment:
     `secrets_generation` is the generation at which a secret last changed (0: there is none). `pin`
     is the older generation that runs instead. `deletion_held` says why its source's deletion waits
     for a person's yes ("": nothing waits), `source_fault` what is wrong with the file that declares
-    it ("": nothing): the record keeps what that file said last.
+    it ("": nothing): the record keeps what that file said last. `module_defaults` are what the
+    module of the spec set by (group, key) when the wish was let in: its numbers are minimums.
     """
 
     uid: str
@@ -318,6 +319,7 @@ class Deployment:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)
+    module_defaults: Mapping[tuple[str, str], str | int] = field(default_factory=dict)
     reservation: Reservation = Reservation()
     status: DeploymentStatus = field(default_factory=DeploymentStatus)
     applied: Applied | None = None

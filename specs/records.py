@@ -24,8 +24,9 @@ PIN: Final = TypeAdapter(Pin)
 class Row(NamedTuple):
     """One record as the table `deployments` keeps it, but for the numbers of the feeds.
 
-    Instants are RFC 3339 in UTC; `finalizers`, `labels`, `annotations`, `source`, `spec`, `pin` and
-    `status` are JSON. `status` lacks `observed_at`, so that equal text means an equal status.
+    Instants are RFC 3339 in UTC; `finalizers`, `labels`, `annotations`, `source`, `spec`, `pin`,
+    `status` and `module_defaults` are JSON. `status` lacks `observed_at`, so that equal text means
+    an equal status.
     """
 
     uid: str
@@ -62,6 +63,7 @@ class Row(NamedTuple):
     queued_at: int | None = None
     queue_rank: int = 0
     source_fault: str = ""
+    module_defaults: str = "{}"
 
 
 class Look(NamedTuple):
@@ -130,6 +132,7 @@ def row_of(record: Deployment) -> Row:
         queued_at=record.reservation.queued_at,
         queue_rank=record.reservation.rank,
         source_fault=record.source_fault,
+        module_defaults=defaults_text(record.module_defaults),
         **look._asdict(),
     )
 
@@ -155,6 +158,7 @@ def deployment_of(row: Row, job: str | None) -> Deployment:
         labels=from_json(row.labels),
         annotations=from_json(row.annotations),
         source=from_json(row.source),
+        module_defaults=defaults_of_text(row.module_defaults),
         reservation=reservation_of_row(row),
         status=status_of_row(row),
         applied=applied_of_row(row, job),
@@ -205,6 +209,25 @@ def look_of(status: DeploymentStatus, applied: Applied | None) -> Look:
 def source_id(source: Mapping[str, str]) -> str:
     """Return which source's reads decide over a record, "" where people do."""
     return source.get("id", "")
+
+
+def defaults_text(defaults: Mapping[tuple[str, str], str | int]) -> str:
+    """Return values by (group, key) as JSON: a mapping for each group."""
+    groups: dict[str, dict[str, str | int]] = {}
+    for (group, key), value in defaults.items():
+        groups.setdefault(group, {})[key] = value
+    return json_text(groups)
+
+
+def defaults_of_text(text: str) -> dict[tuple[str, str], str | int]:
+    """Return the values by (group, key) that `text` keeps."""
+    if text == "{}":
+        return {}
+    return {
+        (group, key): value
+        for group, values in from_json(text).items()
+        for key, value in values.items()
+    }
 
 
 def json_text(value: object) -> str:

@@ -48,6 +48,7 @@ def new_record(
         labels=dict(wish.labels),
         annotations=dict(wish.annotations),
         source=dict(source),
+        module_defaults=dict(wish.module_defaults),
     )
 
 
@@ -82,6 +83,7 @@ def revised(
         labels=dict(wish.labels),
         annotations=dict(wish.annotations),
         source=dict(source),
+        module_defaults=dict(wish.module_defaults),
         pin=kept.pin if runs_the_same(kept.spec, wish.spec) and not new_secrets else None,
         deletion_held="",
         source_fault="",

@@ -79,6 +79,7 @@ deployments = Table(
     Column("queued_at", BigInteger),
     Column("queue_rank", BigInteger, nullable=False),
     Column("source_fault", Text, nullable=False),
+    Column("module_defaults", Text, nullable=False),
     UniqueConstraint("owner_iss", "owner_sub", "vo", "name", name="deployments_name"),
     Index("deployments_born", "owner_iss", "owner_sub", "born", unique=True),
     Index("deployments_wished", "wished", unique=True),
@@ -96,7 +97,8 @@ deployments = Table(
 `queued_at` while the wish is let in; `counted` and `asks` are amounts of the quota in JSON.
 
 `source_id` names the source whose reads decide over the record, "" where people do; `source_fault`
-is what is wrong with its file.
+is what is wrong with its file. `module_defaults` is what the module set where the wish says
+nothing, by group and key, in JSON.
 """
 
 applied_jobs = Table(
@@ -218,3 +220,57 @@ sources = Table(
 """The sources of spec files that the site has: `report` is what the last read found, in JSON;
 `asked` counts how often somebody asked for a read.
 """
+
+catalog_counter = Table(
+    "catalog_counter",
+    METADATA,
+    Column(
+        "id",
+        Integer,
+        CheckConstraint("id = 1", name="catalog_counter_has_one_row"),
+        primary_key=True,
+    ),
+    Column("version", BigInteger, nullable=False),
+    Column("reads", BigInteger, nullable=False),
+    Column("asked", BigInteger, nullable=False),
+)
+"""`version` moves when what is known of a module changes, `reads` with every read of a source;
+`asked` counts how often somebody asked for a read. No row: 0 each.
+"""
+
+catalog_sources = Table(
+    "catalog_sources",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("rank", Integer, nullable=False),
+    Column("read_at", Text),
+    Column("state", Text),
+)
+"""The sources of modules; the lowest `rank` wins a name. `state` is a `CatalogState` in JSON."""
+
+catalog_modules = Table(
+    "catalog_modules",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("document", Text),
+    Column("digest", Text, nullable=False),
+    Column("fault", Text, nullable=False),
+    Column("url", Text, nullable=False),
+)
+"""What each source lists. `document` is the last good one in JSON, as it was read, null where there
+was none; `fault` is what is wrong with the latest ("": nothing). `digest` is of both.
+"""
+
+catalog_overlays = Table(
+    "catalog_overlays",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("vo", Text, nullable=False),
+    Column("fields", Text),
+)
+"""What editors set, version by version; `fields` is JSON, null where the overlay was taken away."""

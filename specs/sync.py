@@ -292,6 +292,7 @@ class Sync:
             vos=(vo,),
             classes=classes,
             kept=self._kept(declared.place),
+            modules=lambda name: self._store.catalog().defaults(name),
         )
 
     def _kept(self, place: Place) -> Deployment | None:

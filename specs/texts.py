@@ -37,6 +37,14 @@ def control(text: str, *, lines: bool = False) -> str:
     return f"holds the control character {found[0]!a} at position {found.start()}" if found else ""
 
 
+def clean(text: str) -> str:
+    """Return the text without what makes it impossible to store or deceives its reader.
+
+    Newlines and tabs stay.
+    """
+    return _NO_TEXT.sub("", _CONTROL_IN_LINES.sub("", text))
+
+
 def expansion(text: str) -> str:
     """Say which part of the text Nomad would expand, or ""."""
     found = _EXPANDED.search(text)

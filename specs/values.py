@@ -1,12 +1,12 @@
 """What was given for the fields of the form, laid over the defaults (pure).
 
 Between `userconf`, which knows what each field may hold, and `wish`, which knows the bodies that
-people send: other names of keys, the tag inside an image's name, and what one field demands of
-another.
+people send: other names of keys, the tag inside an image's name, what one field demands of another,
+and what the module needs at least.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from specs import images
@@ -21,8 +21,9 @@ from specs.userconf import (
     SERVICE_FIELD,
     TAG_FIELD,
     FieldKey,
+    FormField,
     UserConf,
-    module_defaults,
+    Value,
 )
 
 ALIASES: Final[Mapping[str, Mapping[str, str]]] = {"hardware": {"gpu": "gpu_num"}}
@@ -42,11 +43,15 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What was given for the fields of the form; `root` points to where the groups stand."""
+    """What was given for the fields of the form; `root` points to where the groups stand.
+
+    `least` is what the module needs at least.
+    """
 
     given: Mapping[FieldKey, Given]
     defaults: Mapping[FieldKey, Any]
     root: str
+    least: Mapping[FieldKey, int] = field(default_factory=dict)
 
     def value(self, key: FieldKey) -> Any:
         """Return the given value, else the default."""
@@ -71,8 +76,10 @@ class Values:
         return {name: value for name, value in found.items() if value != ""}
 
 
-def read_values(groups: Mapping[str, Any], conf: UserConf, root: str, *, module: object) -> Values:
-    """Find every field's value in `groups`, by any of its names; of `module`, its own defaults."""
+def read_values(
+    groups: Mapping[str, Any], conf: UserConf, root: str, *, module: Mapping[FieldKey, Value]
+) -> Values:
+    """Find every field's value in `groups`, by any of its names; `module` are its module's own."""
     given = {}
     for group, key in conf.fields:
         words = [key, *(alias for alias, real in ALIASES.get(group, {}).items() if real == key)]
@@ -87,8 +94,17 @@ def read_values(groups: Mapping[str, Any], conf: UserConf, root: str, *, module:
         given[IMAGE_FIELD] = Given(repository, image.at)
         if tag:
             given.setdefault(TAG_FIELD, Given(tag, image.at))
-    defaults = {key: field.value for key, field in conf.fields.items()}
-    return Values(given, {**defaults, **module_defaults(module)}, root)
+    least = {key: value for key, value in module.items() if isinstance(value, int)}
+    return Values(given, default_values(conf, module), root, least)
+
+
+def default_values(conf: UserConf, module: Mapping[FieldKey, Value]) -> dict[FieldKey, Value]:
+    """Return what each field has where nothing is given: the module's text, the higher number."""
+    values = {key: form_field.value for key, form_field in conf.fields.items()}
+    for key, own in module.items():
+        usual = values.get(key, own)
+        values[key] = max(own, usual) if isinstance(own, int) and isinstance(usual, int) else own
+    return values
 
 
 def value_faults(
@@ -104,12 +120,28 @@ def value_faults(
             keys = [key for owner, key in conf.fields if owner == group]
             yield from _group_faults(groups[group], group, keys, pointer(values.root, group))
     for key, form_field in conf.fields.items():
-        # What was not given too: a module's default is no default of the form, which was checked.
-        if not _stands(kept, key, values.value(key)):
-            yield from form_field.faults(values.value(key), values.at(key))
+        yield from _field_faults(form_field, values, stands=_stands(kept, key, values.value(key)))
     yield from _tag_faults(groups, values)
     yield from _kept_faults(values, kept)
     yield from _password_faults(values, kept)
+
+
+def _field_faults(form_field: FormField, values: Values, *, stands: bool) -> Iterator[Fault]:
+    """Check one value, also where nothing was given: a module's default is none of the form's.
+
+    What `stands` may stay where the form no longer takes it, but not under another module.
+    """
+    key, value = form_field.key, values.value(form_field.key)
+    least, most = values.least.get(key, 0), form_field.bounds[1]
+    if type(value) is int and value < least:
+        allowed = f"at least {least}, or the image without spec.module"
+        message = f"{value} is less than the module needs, {least}"
+        yield Fault(values.at(key), "BelowMinimum", message, allowed)
+    elif not stands and key not in values.given and least > most:
+        message = f"the module needs {least}, and {most} is the most that is allowed here"
+        yield Fault(values.at(key), "ModuleTooBig", message, "another module, or another VO")
+    elif not stands:
+        yield from form_field.faults(value, values.at(key))
 
 
 def _stands(kept: Deployment | None, key: FieldKey, value: object) -> bool:

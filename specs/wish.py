@@ -1,11 +1,13 @@
 """What a person wishes, checked and complete: from manifests and from the seed's bodies (pure).
 
 A wish is built in two steps: everything that is wrong is collected, with a JSON pointer each, and
-only where nothing is wrong the defaults are filled in: the form's ← the module's ← the user's.
+only where nothing is wrong the defaults are filled in: the form's ← the module's ← the user's. A
+module's are those that the record was let in with, while it names the same module: what a catalogue
+says anew changes no deployment.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,7 +29,15 @@ from specs.model import (
 )
 from specs.shapes import mapping_at, mapping_faults, refuse
 from specs.texts import near, pointer, shown
-from specs.userconf import GROUPS, VO_FIELD, UserConf, is_module
+from specs.userconf import (
+    GROUPS,
+    VO_FIELD,
+    FieldKey,
+    UserConf,
+    Value,
+    is_module,
+    module_defaults,
+)
 from specs.values import Given, Values, read_values, value_faults
 
 SPEC_KEYS: Final = (
@@ -68,7 +78,7 @@ class Wish:
 
     `spec` carries `SECRET_SET` where a secret is set and "" where none is. `secrets` maps
     `secret_name(group, key)` to the value; `SECRET_SET` as a value keeps the stored one, an absent
-    name means that there is none.
+    name means that there is none. `module_defaults` are what its module set where it said nothing.
     """
 
     vo: str
@@ -77,6 +87,7 @@ class Wish:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    module_defaults: Mapping[FieldKey, Value] = field(default_factory=dict)
 
 
 def wish_of_manifest(
@@ -86,12 +97,14 @@ def wish_of_manifest(
     vos: Sequence[str],
     classes: Mapping[str, Collection[str]] = {},
     kept: Deployment | None = None,
+    modules: Callable[[str], Mapping[FieldKey, Value]] = module_defaults,
 ) -> Wish:
     """Read a manifest: `{apiVersion, kind, metadata, spec}`.
 
     `vos` are the caller's; `classes` are the site's priority classes, each with the VOs in which
     the caller may ask for it. `kept` is the record that the manifest replaces: what a secret said
     to be kept is kept from, whose VO stands where none is named, and whose values may stay.
+    `modules` returns what a module sets where nothing is said; its numbers are minimums.
 
     Raises `InvalidSpec` with every fault, to be shown all; `NotAMember` where only the VO is wrong.
     """
@@ -101,7 +114,8 @@ def wish_of_manifest(
     fallback = (kept.vo,) if kept else (_usual_vo(conf), *_only(vos))
     vo, vo_faults = _choose_vo(chosen, vos, fallback=fallback, at="/metadata/vo")
     conf = conf.in_vo(vo)
-    values = read_values(spec, conf, "/spec", module=spec.get("module"))
+    module = _of_module(spec.get("module"), modules, kept)
+    values = read_values(spec, conf, "/spec", module=module)
     faults += value_faults(spec, values, conf, kept=kept)
     faults += _priority_faults(spec.get("priorityClass"), classes, vo=vo, kept=kept)
     _refuse(faults, vo_faults)
@@ -112,6 +126,7 @@ def wish_of_manifest(
         secrets=values.secrets(),
         labels=dict(metadata.get("labels", {})),
         annotations=dict(metadata.get("annotations", {})),
+        module_defaults=dict(module),
     )
 
 
@@ -127,7 +142,7 @@ def wish_of_conf(conf_body: object, conf: UserConf, *, vos: Sequence[str], name:
     fallback, at = (_usual_vo(conf), *vos), pointer("", *VO_FIELD)
     vo, vo_faults = _choose_vo(_chosen_vo(body, ""), vos, fallback=fallback, at=at)
     conf = conf.in_vo(vo)
-    values = read_values(body, conf, "", module=None)
+    values = read_values(body, conf, "", module={})
     faults += value_faults(body, values, conf, kept=None)
     _refuse(faults, vo_faults)
     return Wish(vo=vo, name=name, spec=_spec(values, {}, vo=vo), secrets=values.secrets())
@@ -146,6 +161,14 @@ def manifest_of(deployment: Deployment) -> dict[str, Any]:
         "metadata": metadata,
         "spec": deployment.spec.model_dump(mode="json", exclude_none=True),
     }
+
+
+def recorded_defaults(record: Deployment | None, module: object) -> Mapping[FieldKey, Value] | None:
+    """Return what the module set when the record was let in; None where it is of another module."""
+    if record is None or not is_module(module) or record.spec.module != module:
+        return None
+    # Records of versions that wrote nothing down had the image of the module's name.
+    return record.module_defaults or module_defaults(module)
 
 
 def merge_patch(target: object, patch: object) -> object:
@@ -169,13 +192,22 @@ def merge_patch(target: object, patch: object) -> object:
     return merged
 
 
-def patched_manifest(manifest: object, patch: object) -> object:
+def patched_manifest(
+    manifest: object, patch: object, *, of_module: Mapping[FieldKey, Value] = {}
+) -> object:
     """Return `manifest` with a merge patch of it, whose short spellings replace the full ones.
 
     A tag inside `docker_image` stands for `docker_tag`, `gpu` for `gpu_num`: a person who patches
-    the one does not mean to contradict what the other said before.
+    the one does not mean to contradict what the other said before. Nor does one who patches the
+    module mean to keep what the one before set, `of_module`: that is open again.
     """
     merged = merge_patch(manifest, patch)
+    module = mapping_at(patch, "spec").get("module")
+    if module is not None and module != mapping_at(manifest, "spec").get("module"):
+        for (group, key), value in of_module.items():
+            unsaid = key not in mapping_at(mapping_at(patch, "spec"), group)
+            if unsaid and mapping_at(mapping_at(merged, "spec"), group).get(key) == value:
+                merged = merge_patch(merged, {"spec": {group: {key: None}}})
     for group, short, full in SHORT_SPELLINGS:
         said = mapping_at(mapping_at(patch, "spec"), group)
         tagged = short != "docker_image" or split_reference(str(said.get(short)))[1]
@@ -250,6 +282,17 @@ def _end_faults(ttl: object, expires_at: object) -> Iterator[Fault]:
     if ttl is not None and expires_at is not None:
         message = "the spec says with ttl when the work ends: say it once"
         yield Fault("/spec/expiresAt", "Contradiction", message, "ttl or expiresAt")
+
+
+def _of_module(
+    module: object,
+    modules: Callable[[str], Mapping[FieldKey, Value]],
+    kept: Deployment | None,
+) -> Mapping[FieldKey, Value]:
+    recorded = recorded_defaults(kept, module)
+    if recorded is not None:
+        return recorded
+    return modules(module) if isinstance(module, str) and is_module(module) else {}
 
 
 def _priority_faults(

@@ -65,23 +65,23 @@ class Document:
         return self.places.get(at, Place(1, 1))
 
 
-def read_yaml(text: str) -> Document:
+def read_yaml(text: str, *, max_bytes: int = MAX_BYTES) -> Document:
     """Read a text that holds at most one document; an empty one is None.
 
     Raises `YamlFault`.
     """
-    documents = read_documents(text)
+    documents = read_documents(text, max_bytes=max_bytes)
     if len(documents) > 1:
         raise YamlFault("a second document starts here: only one is read", documents[1].place(""))
     return documents[0] if documents else Document(None, {})
 
 
-def read_documents(text: str) -> list[Document]:
+def read_documents(text: str, *, max_bytes: int = MAX_BYTES) -> list[Document]:
     """Read every document of a text, in order. Raises `YamlFault`."""
     if reason := no_text(text):
         raise YamlFault(f"the text {reason}", Place(1, 1))
-    if len(text.encode()) > MAX_BYTES:
-        raise YamlFault(f"the text is longer than {MAX_BYTES} bytes", Place(1, 1))
+    if len(text.encode()) > max_bytes:
+        raise YamlFault(f"the text is longer than {max_bytes} bytes", Place(1, 1))
     try:
         return list(_documents(yaml.parse(text, Loader=_LOADER)))
     except yaml.MarkedYAMLError as error:

@@ -6,10 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-MUST_RUN = ("PostgreSQL", "Docker engine", "Keycloak")
+MUST_RUN = ("PostgreSQL", "Docker engine", "Keycloak", "git", "OpenSSH server")
 """Parts that registries have: a run that skipped them has not shown what it should."""
 
-WITH_CONTAINERS = ("test_docker", "test_lifecycle", "test_by_hand", "test_outage", "test_orphans")
+WITH_CONTAINERS = (
+    "test_docker",
+    "test_lifecycle",
+    "test_by_hand",
+    "test_outage",
+    "test_orphans",
+    "test_adopt",
+    "e2e.test_modules",
+)
 """Modules of e2e cases with containers; those with devices need a plugin that Debian has not."""
 
 
@@ -34,6 +42,8 @@ def main(report: Path, nomad: str) -> int:
             lambda name: any(module in name for module in WITH_CONTAINERS),
         ),
         ("PostgreSQL", ["psql", "--version"], lambda name: "postgres" in name),
+        ("git", ["git", "--version"], lambda name: "test_git" in name),
+        ("OpenSSH server", ["ssh", "-V"], lambda name: "test_git" in name and "ssh" in name),
         (
             "Keycloak",
             [sys.executable, str(Path(__file__).parent / "e2e/keycloak_tree.py"), "--version"],
@@ -64,7 +74,7 @@ def version_of(ask: list[str]) -> str:
         run = subprocess.run(ask, capture_output=True, text=True, check=False)
     except OSError:
         return "not here"
-    return (run.stdout.strip().splitlines() or ["not here"])[0][:30]
+    return ((run.stdout or run.stderr).strip().splitlines() or ["not here"])[0][:30]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from api.auth.flights import Flights
-from api.auth.https import Deadline
 from api.auth.keys import is_signed
 from api.auth.membership import Rules, grants_of, roles_of
 from api.auth.provider import Provider
@@ -19,6 +18,7 @@ from api.auth.second_opinion import SecondOpinion
 from api.auth.tokens import Claimed, read_token
 from api.auth.users import InvalidToken, NoMembership, ProviderUnavailable, Role, User
 from specs.model import Owner
+from specs.timed import Deadline
 
 PATIENCE_S: Final = 5.0
 """Longest time that one token may take, everything that a provider is asked included."""

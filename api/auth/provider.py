@@ -14,11 +14,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from api.auth.flights import Flights
-from api.auth.https import Answer, Deadline, Get, Unreachable
+from api.auth.https import Answer, Get, Unreachable
 from api.auth.keys import Keys, PublicKey, read_keys
 from api.auth.users import InvalidToken, ProviderUnavailable
-from api.json_text import UnreadableJson, read_json
 from specs.faults import InvalidSpec
+from specs.json_text import UnreadableJson, read_json
+from specs.timed import Deadline
 
 KEYS_S: Final = 300.0
 """How long published keys are used; a key that the provider withdrew counts at most so long."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from api.auth.users import MAX_TOKEN, InvalidToken
-from api.json_text import UnreadableJson, read_json
 from specs.faults import InvalidSpec
+from specs.json_text import UnreadableJson, read_json
 
 ALGORITHMS: Final = frozenset(
     {f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)} | {"EdDSA"}

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from api.cli.failures import Code, CommandFailed
-from api.json_text import UnreadableJson, read_json
 from specs.faults import InvalidSpec
+from specs.json_text import UnreadableJson, read_json
 from specs.yaml_text import Document, YamlFault, read_documents
 
 STDIN = "-"

@@ -16,7 +16,6 @@ from pydantic import BaseModel
 from api.auth import ProviderUnavailable, User, bearer_token
 from api.deployments import Deployments, Precondition
 from api.history import History
-from api.json_text import read_json
 from api.limits import Limits
 from api.operations import Operations
 from api.problems import UnsupportedMedia
@@ -24,6 +23,7 @@ from api.services import Services
 from api.spec_schema import SchemaDocument
 from api.waiting import Changes
 from specs.faults import Fault, InvalidSpec
+from specs.json_text import read_json
 from specs.model import Deployment, Owner
 
 MAX_NAME: Final = 253

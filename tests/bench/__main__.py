@@ -21,6 +21,7 @@ import requests
 from reconciler.cluster.access import PER_PAGE
 from reconciler.render import render
 from reconciler.runtime import Runtime
+from tests.bench.catalogue import cold_catalogue
 from tests.bench.commits import commits
 from tests.bench.figures import Figure, table, write_json
 from tests.bench.site import fill, open_site
@@ -95,7 +96,8 @@ def others(folder: Path, rounds: int, *, quick: bool) -> list[Figure]:
                 agent.refuse_work()
                 figures += quiet_pass(folder / f"quiet-{count}", agent, count)
     figures += status_rate(folder / "status", rounds)
-    return figures + door_rate(folder / "door", 4 + 4 * rounds)
+    figures += door_rate(folder / "door", 4 + 4 * rounds)
+    return figures + cold_catalogue(rounds)
 
 
 def declared_in_git(folder: Path, agent: DevAgent, count: int) -> list[Figure]:

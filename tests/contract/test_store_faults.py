@@ -323,7 +323,7 @@ def test_a_newer_store_is_refused_and_left_alone(store: SpecStore, url: str) -> 
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
     old = SpecStore(url, seal=SEAL)
-    with pytest.raises(NewerStore, match="revision '0999', and this program knows up to '0004'"):
+    with pytest.raises(NewerStore, match="revision '0999', and this program knows up to '0005'"):
         old.migrate()
     old.close()
     with engine.connect() as connection:

@@ -2,15 +2,19 @@
 
 import hashlib
 import hmac
+import json
 from urllib.parse import quote
 
 import pytest
 
 from api.operations import OrphanView
+from specs.catalog.reads import CatalogRead, ModuleRead
+from specs.catalog.states import CatalogState
 from specs.intake import DeletionBudget, SourcedWish, SourceRead, take_in
 from specs.source_reports import FaultReport, SourceReport
 from specs.wish import wish_of_manifest
 from tests.builders import NOW
+from tests.catalog_server import early
 from tests.integration.conftest import HOOK_SECRET
 
 NONE_FREE = DeletionBudget(count=0, percent=0)
@@ -136,6 +140,24 @@ def test_a_signed_webhook_has_its_repository_read(server):
 
 def test_a_signed_webhook_that_is_no_json_is_refused(server):
     assert pushed(server, b"what?").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("repository", "asked"),
+    [("team/market", 1), ("Team/Plants", 1), ("team/plant", 0), ("other/x", 0)],
+)
+def test_a_signed_webhook_has_the_catalogue_read_where_it_stands_there(server, repository, asked):
+    raw = "https://raw.example.org/team"
+    state = CatalogState(source="m", kind="gitmodules", url=f"{raw}/market/main/.gitmodules")
+    server.store.put_catalog_state("m", state)
+    plants = ModuleRead(
+        "plants", "v1", "1", early("plants"), url=f"{raw}/plants/main/metadata.json"
+    )
+    server.store.put_catalog("m", CatalogRead([plants]), rank=0)
+    before = server.store.catalog_asks()
+    body = {"repository": {"clone_url": f"https://git.example.org/{repository}.git"}}
+    assert pushed(server, json.dumps(body).encode()).status_code == 202
+    assert server.store.catalog_asks() == before + asked
 
 
 def test_a_webhook_of_somebody_else_is_refused(server):

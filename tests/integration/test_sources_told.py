@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from reconciler import spec_files
-from reconciler.spec_files import Asked, SpecFiles
+from reconciler import passes
+from reconciler.passes import Asked
+from reconciler.spec_files import SpecFiles
 from specs.intake import Intake
 from specs.source_reports import SourceReport
 from specs.store import SpecStore
@@ -36,14 +37,14 @@ def reading(run_once: Callable[[], Pass]) -> SpecFiles:
 
 def test_a_source_that_this_process_asks_for_is_woken_at_once(store, monkeypatch) -> None:
     """A webhook that reaches the process which reads the source waits for no poll of the store."""
-    monkeypatch.setattr(spec_files, "ASKS_S", 3600)
+    monkeypatch.setattr(passes, "ASKS_S", 3600)
     stop, heard = threading.Event(), threading.Semaphore(0)
 
     def wake() -> None:
         heard.release()
 
-    source = SimpleNamespace(sync=SimpleNamespace(source=SimpleNamespace(id="team")), wake=wake)
-    thread = threading.Thread(target=Asked(store, [source]).run, args=(stop,))  # type: ignore[list-item]
+    asked = Asked(store.source_asks, {"team": wake}, rung=store.source_asked)
+    thread = threading.Thread(target=asked.run, args=(stop,))
     thread.start()
     try:
         # Whatever was asked before it began to listen is read by the source's first pass.

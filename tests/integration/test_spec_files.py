@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.passes import Asked
 from reconciler.settings import load_settings
 from reconciler.spec_files import (
-    Asked,
     PassCommand,
     SpecFiles,
     rules_of,
@@ -116,7 +116,7 @@ def test_a_source_that_fails_is_read_again_by_itself(store, repository, running,
 def test_whoever_asks_in_whichever_process_has_the_source_read(store, repository, running) -> None:
     turns = Turns(repository)
     source = files(store, turns)
-    running(source, Asked(store, [source]))
+    running(source, Asked(store.source_asks, {"one": source.wake}, rung=store.source_asked))
     assert turns.reached(1)
     wait_until(lambda: living(store) == ALL, within_s=WAIT_S)
     other = SpecStore(store._database._url.render_as_string(hide_password=False), seal=SEAL)

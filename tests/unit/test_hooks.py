@@ -5,7 +5,7 @@ import hmac
 
 import pytest
 
-from api.hooks import BadSignature, refuse_unsigned, sources_meant
+from api.hooks import BadSignature, is_about, refuse_unsigned, sources_meant
 from specs.faults import Forbidden
 
 SECRET = "a secret of this site"
@@ -88,3 +88,21 @@ def test_a_payload_says_which_repository_was_pushed_to(payload: object, meant: l
 @pytest.mark.parametrize("payload", [None, 3, "x", [], {}, {"repository": {}}])
 def test_a_payload_that_says_nothing_means_all(payload: object) -> None:
     assert sources_meant(payload, URLS) == list(URLS)
+    assert is_about(payload, [])
+
+
+@pytest.mark.parametrize(
+    ("url", "about"),
+    [
+        ("https://raw.example.org/team/a/main/metadata.json", True),
+        ("https://git.example.org/team/a.git", True),
+        ("https://git.example.org/group/Team/A/-/raw/main/x.yml", True),
+        ("https://git.example.org/team/ab/main/x.yml", False),
+        ("https://[bad/team/a", False),
+        ("modules", False),
+        ("", False),
+    ],
+)
+def test_a_payload_is_about_what_lies_in_its_repository(url: str, about: bool) -> None:
+    payload = {"repository": {"clone_url": "https://git.example.org/team/a.git"}}
+    assert is_about(payload, [url]) is about

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.json_text import MAX_DEPTH, UnreadableJson, read_json
 from specs.faults import InvalidSpec
+from specs.json_text import MAX_DEPTH, UnreadableJson, read_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=5),

@@ -8,7 +8,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from api.auth import NotAuthenticated
-from api.json_text import UnreadableJson
 from api.problems import (
     HTTP_KINDS,
     INTERNAL,
@@ -35,6 +34,7 @@ from specs.faults import (
     StoreUnavailable,
     VersionConflict,
 )
+from specs.json_text import UnreadableJson
 
 FAULT = Fault("/spec/hardware/ram", "OutOfRange", "-5 is too little", "256 to 1000000")
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader
 
-from api.hooks import refuse_unsigned, sources_meant
+from api.hooks import is_about, refuse_unsigned, sources_meant
 from api.operations import Asked
 from api.problems import documented
 from api.routers.requests import json_body, operations_of, services_of
@@ -50,8 +50,11 @@ async def receive_git_hook(
     """Take the webhook of a push: GitHub's, GitLab's, Gitea's, Forgejo's or Bitbucket's.
 
     It must be signed with AI4PAPI_HOOK_SECRET. The sources of that repository are read at once; all
-    git sources where the payload names none of them.
+    git sources where the payload names none of them. So is the catalogue, where its lists or one of
+    its modules stand in that repository.
     """
     refuse_unsigned(request.headers, await request.body(), services_of(request).hook_secret)
-    meant = partial(sources_meant, await json_body(request))
-    return await run_in_threadpool(operations_of(request).pushed, meant)
+    payload = await json_body(request)
+    return await run_in_threadpool(
+        operations_of(request).pushed, partial(sources_meant, payload), partial(is_about, payload)
+    )

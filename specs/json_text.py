@@ -1,4 +1,4 @@
-"""JSON bodies from outside, read strictly (pure).
+"""JSON from outside, read strictly (pure).
 
 Python's reader takes NaN, half characters and duplicate keys, and gives up at a depth that depends
 on the stack. What passes here is finite, is text, has each key once, and is not too deep.
@@ -20,8 +20,8 @@ class UnreadableJson(Exception):
     """The body is not the JSON that it says it is. `str()` says where or why."""
 
 
-def read_json(raw: bytes) -> Any:
-    """Return the JSON value in `raw`.
+def read_json(raw: bytes, what: str = "the body") -> Any:
+    """Return the JSON value in `raw`; `what` is its name in messages.
 
     Raises `UnreadableJson` where it can't be read, `InvalidSpec` with a pointer to each number that
     is not finite and each text that is none.
@@ -29,18 +29,18 @@ def read_json(raw: bytes) -> Any:
     try:
         tree = json.loads(raw.decode("utf-8"), parse_int=_number, object_pairs_hook=_each_key_once)
     except UnicodeDecodeError as error:
-        raise UnreadableJson(f"the body is not UTF-8: byte {error.start} can't be read") from error
+        raise UnreadableJson(f"{what} is not UTF-8: byte {error.start} can't be read") from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise UnreadableJson(f"the body is not JSON: {error.msg} at {where}") from error
+        raise UnreadableJson(f"{what} is not JSON: {error.msg} at {where}") from error
     except RecursionError as error:
-        raise UnreadableJson(_TOO_DEEP) from error
-    if faults := list(_faults(tree)):
+        raise UnreadableJson(f"{what} {_TOO_DEEP}") from error
+    if faults := list(_faults(tree, what)):
         raise InvalidSpec(faults)
     return tree
 
 
-_TOO_DEEP: Final = f"the body is nested deeper than {MAX_DEPTH} levels"
+_TOO_DEEP: Final = f"is nested deeper than {MAX_DEPTH} levels"
 
 
 def _number(digits: str) -> int | float:
@@ -57,12 +57,12 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
-def _faults(tree: Any) -> Iterator[Fault]:
+def _faults(tree: Any, what: str) -> Iterator[Fault]:
     waiting: list[tuple[str, int, Any]] = [("", 0, tree)]
     while waiting:
         pointer, depth, value = waiting.pop()
         if depth > MAX_DEPTH:
-            raise UnreadableJson(_TOO_DEEP)
+            raise UnreadableJson(f"{what} {_TOO_DEEP}")
         match value:
             case dict():
                 for key, item in value.items():

@@ -1,0 +1,1 @@
+"""The catalogue of modules: what people start a deployment from."""
