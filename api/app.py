@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import reference
 from api.auth import NotAuthenticated
+from api.catalog import Catalog
 from api.deployments import Deployments
 from api.edge import (
     CORS_ANSWER_HEADERS,
@@ -28,6 +29,7 @@ from api.edge import (
     Gate,
     address_of,
 )
+from api.forms import Forms
 from api.history import History
 from api.limits import Limits
 from api.operations import Operations
@@ -80,6 +82,14 @@ def create_app(
     )
     app.state.history = History(services.store, compare=services.compare, source=SOURCE)
     app.state.operations = Operations(services.store, find_orphans=services.orphans)
+    app.state.catalog = Catalog(services.store)
+    app.state.forms = Forms(
+        conf=services.conf,
+        quotas=services.store.quotas,
+        catalog=app.state.catalog,
+        gpus=services.gpus,
+        image_tags=services.image_tags,
+    )
     app.state.schema = schema_document(
         spec_schema(services.conf, services.priorities, vos=services.login.vos)
     )

@@ -30,6 +30,7 @@ from specs.revisions import runs_the_same, says_the_same
 from specs.shapes import mapping_at
 from specs.store import SpecStore
 from specs.userconf import FieldKey, UserConf, Value
+from specs.values import default_values
 from specs.wish import (
     Wish,
     manifest_of,
@@ -217,8 +218,7 @@ class Deployments:
         for attempt in range(1, PATCH_ATTEMPTS + 1):
             current = self.find(user, name, vo=vo)
             wanted = precondition.version_to_replace(current)
-            set_before = recorded_defaults(current, current.spec.module) or {}
-            body = patched_manifest(manifest_of(current), patch, of_module=set_before)
+            body = patched_manifest(manifest_of(current), patch, defaults=self._defaults(current))
             read = Precondition(frozenset({wanted or current.resource_version}))
             try:
                 return self.apply(
@@ -305,6 +305,11 @@ class Deployments:
             return self.find(user, str(name), vo=vo if vo in user.vos else None)
         except (NotFound, InvalidSpec):
             return None
+
+    def _defaults(self, current: Deployment) -> Mapping[FieldKey, Value]:
+        """Return what the record has where nobody chose otherwise."""
+        set_by_module = recorded_defaults(current, current.spec.module) or {}
+        return default_values(self.conf.in_vo(current.vo), set_by_module)
 
     def _created(self, user: User, wish: Wish, *, key: str | None) -> Outcome:
         deployment, created = self.store.create(

@@ -33,7 +33,15 @@ CORS_REQUEST_HEADERS: Final = (
     "If-None-Match",
     "X-Request-ID",
 )
-CORS_ANSWER_HEADERS: Final = ("ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID")
+CORS_ANSWER_HEADERS: Final = (
+    "Age",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Catalog-Stale",
+    "X-Request-ID",
+)
 
 DENIALS: Final = frozenset({401, 403, 429})
 """Answers that are put on record: who was refused, rather than what."""

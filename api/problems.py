@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from api.auth import InvalidToken, NoMembership, NotAuthenticated, ProviderUnavailable
+from api.catalog import UnknownModule
 from api.hooks import BadSignature
 from specs.faults import (
     AlreadyExists,
@@ -122,6 +123,9 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         "NotFound",
         "Not found",
         "List yours with GET /v1/specs or GET /v1/deployments.",
+    ),
+    UnknownModule: Kind(
+        404, "NoSuchModule", "No such module", "GET /v1/modules lists the modules."
     ),
     Forbidden: Kind(403, "Forbidden", "You may not do this", "Ask your VO's manager for the role."),
     AlreadyExists: Kind(

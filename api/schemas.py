@@ -352,6 +352,9 @@ class FormFieldView(BaseModel):
     options: list[str | int] | None = None
     range: list[int] | None = Field(default=None, description="lowest and highest, both allowed")
     description: str | None = None
+    free: Mapping[str, int] | None = Field(
+        default=None, description="of each option, how many are free now; on gpu_type alone"
+    )
 
 
 class FormView(BaseModel):
@@ -360,7 +363,15 @@ class FormView(BaseModel):
     model_config = with_example(
         {
             "general": {"title": {"name": "Deployment title", "value": "", "range": [0, 45]}},
-            "hardware": {"gpu_num": {"name": "Number of GPUs", "value": 0, "range": [0, 8]}},
+            "hardware": {
+                "gpu_num": {"name": "Number of GPUs", "value": 0, "range": [0, 8]},
+                "gpu_type": {
+                    "name": "GPU model",
+                    "value": "",
+                    "options": ["", "NVIDIA A100"],
+                    "free": {"NVIDIA A100": 2},
+                },
+            },
             "storage": {
                 "rclone_vendor": {
                     "name": "RCLONE vendor",

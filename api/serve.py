@@ -173,6 +173,8 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         ready=runtime.ready,
         cluster_title=runtime.cluster.title,
         trash_for=timedelta(days=settings.deletions.trash_days),
+        gpus=runtime.gpu_models,
+        image_tags=runtime.registry.tags,
         priorities=settings.priorities,
         login=login_of(settings),
         limits=limit_rules(settings.limits),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from api.auth import Authenticator
+from api.forms import Gpu
 from api.limits import NO_LIMITS, LimitRules
 from api.login import LoginView
 from api.operations import OrphanView
@@ -26,6 +27,8 @@ class Services:
     `priorities` are the classes that a spec may ask for, `login` is how to log in here.
     `local_only` refuses requests to an address of another than this machine's loopback. `cors` are
     the origins whose pages may call this server. A body must arrive within `body_s` seconds.
+    `gpus` are the models that the cluster has (None: nobody knows now), `image_tags` the tags of an
+    image in its registry, newest first, none where that does not answer.
     `hook_secret` signs the webhooks of git hosts, None: none are taken.
     """
 
@@ -40,6 +43,8 @@ class Services:
     cluster_title: str
     trash_for: timedelta
     login: LoginView
+    gpus: Callable[[], Sequence[Gpu] | None] = lambda: None
+    image_tags: Callable[[str], Sequence[str]] = lambda _: ()
     priorities: PriorityClasses = field(default_factory=dict)
     limits: LimitRules = NO_LIMITS
     max_body_bytes: int = 1_000_000

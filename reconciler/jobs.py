@@ -14,6 +14,9 @@ Json: TypeAlias = Mapping[str, Any]
 MANAGED_BY: Final = "ai4papi"
 """Value of the Meta key `managed_by` on every job of ours."""
 
+NO_DEVICES: Final[Mapping[str, int]] = {}
+"""One value for all that hold none: there are many of them."""
+
 TERMINAL: Final = frozenset({"complete", "failed", "lost"})
 """Client statuses that an allocation never leaves."""
 
@@ -71,7 +74,8 @@ class TaskState:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """One placement of a job on a node. `ports` maps a label to (host address, port)."""
+    """One placement of a job on a node. `ports` maps a label to (host address, port), `devices`
+    maps vendor/type/name to how many of them it was given."""
 
     id: str
     ref: JobRef
@@ -85,6 +89,7 @@ class Allocation:
     healthy: bool | None = None
     ports: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     tasks: tuple[TaskState, ...] = ()
+    devices: Mapping[str, int] = field(default_factory=lambda: NO_DEVICES)
 
     @property
     def terminal(self) -> bool:

@@ -10,15 +10,18 @@ The rules that keep it true:
 - An index that went backwards means that Nomad was restored from an older state: everything known
   is dropped, the list is the truth.
 - Devices that a node gained concern everybody who waits for room: `devices_index` says when.
+- Of everybody's allocations in our namespaces only the devices are kept that they hold; what other
+  namespaces hold nobody tells us.
 - While there is no connection nothing is known: a look raises, and nobody decides on old news.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from reconciler.cluster.protocol import Listing
+from reconciler.devices import GpuModel, Holds
 from reconciler.errors import ClusterError, ClusterUnavailable
 from reconciler.jobs import (
     Allocation,
@@ -83,6 +86,7 @@ class Mirror:
         self._lock = threading.Lock()
         self._entries: dict[JobRef, _Entry] = {}
         self._nodes: dict[str, Node] = {}
+        self._holds = Holds()
         self._room = False
         self._devices_index = 0
         self._connected = False
@@ -105,6 +109,7 @@ class Mirror:
             self._entries = {job.ref: _Entry(job) for job in snapshot.jobs.items}
             for ref, entry in written.items():
                 self._entries[ref] = entry
+            self._holds = Holds()
             for allocation in snapshot.allocations.items:
                 self._put_allocation(allocation)
             for evaluation in snapshot.evaluations.items:
@@ -257,6 +262,15 @@ class Mirror:
                 if entry.job is not None
             }
 
+    def gpu_models(self, device: str) -> Sequence[GpuModel]:
+        """Return which models of `device` the cluster has, and how many of each are free now.
+
+        Raises: what `lose` was told while there is no connection.
+        """
+        with self._lock:
+            self._require_connection()
+            return self._holds.models(self._nodes.values(), device)
+
     @property
     def job_index(self) -> int:
         """The newest index at which a job is known to have changed."""
@@ -366,6 +380,7 @@ class Mirror:
         return True
 
     def _put_allocation(self, allocation: Allocation) -> bool:
+        self._holds.put(allocation)
         entry = self._entries.get(allocation.ref)
         if entry is None:
             return False

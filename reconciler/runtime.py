@@ -13,10 +13,11 @@ from reconciler.catalog.refresh import asked_catalogs
 from reconciler.catalog.sources import catalog_refreshes_of, registry_of
 from reconciler.cluster.protocol import Cluster
 from reconciler.controller import Controller, Rhythm
+from reconciler.devices import GpuModel
 from reconciler.diff import FieldChange, with_live_counts
 from reconciler.drift import NO_JOB, found_in
 from reconciler.endpoints import Endpoints
-from reconciler.errors import ClusterForbidden, JobRejected
+from reconciler.errors import ClusterError, ClusterForbidden, JobRejected
 from reconciler.guard import StoreGuard
 from reconciler.jobs import JobRef, Json, Verdict
 from reconciler.loop import Reconciler
@@ -182,6 +183,13 @@ class Runtime:
         """
         jobs = [job for job, _ in self.mirror.indexes().values()]
         return [job.ref for job in orphans_among(jobs, self.store.heads())]
+
+    def gpu_models(self) -> Sequence[GpuModel] | None:
+        """Return the models of the site's GPUs with how many are free; None: nobody here knows."""
+        try:
+            return self.mirror.gpu_models(self.settings.gpu.device)
+        except ClusterError:
+            return None
 
     def preview(self, deployment: Deployment) -> Verdict:
         """Ask the scheduler what applying `deployment` would do now; nothing is changed.

@@ -101,7 +101,7 @@ def _spec(conf: UserConf, classes: Collection[str], vos: Sequence[str]) -> Schem
 _MODULE: Final[Schema] = {
     "type": ["string", "null"],
     "pattern": MODULE,
-    "description": "A module of the marketplace: its image is the default",
+    "description": "A module of the marketplace: its image and what it needs are the defaults",
 }
 
 

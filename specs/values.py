@@ -132,8 +132,8 @@ def _field_faults(form_field: FormField, values: Values, *, stands: bool) -> Ite
     What `stands` may stay where the form no longer takes it, but not under another module.
     """
     key, value = form_field.key, values.value(form_field.key)
-    least, most = values.least.get(key, 0), form_field.bounds[1]
-    if type(value) is int and value < least:
+    (low, most), least = form_field.bounds, values.least.get(key, 0)
+    if type(value) is int and low <= value < least:
         allowed = f"at least {least}, or the image without spec.module"
         message = f"{value} is less than the module needs, {least}"
         yield Fault(values.at(key), "BelowMinimum", message, allowed)

@@ -31,6 +31,7 @@ from specs.shapes import mapping_at, mapping_faults, refuse
 from specs.texts import near, pointer, shown
 from specs.userconf import (
     GROUPS,
+    IMAGE_FIELD,
     VO_FIELD,
     FieldKey,
     UserConf,
@@ -193,26 +194,35 @@ def merge_patch(target: object, patch: object) -> object:
 
 
 def patched_manifest(
-    manifest: object, patch: object, *, of_module: Mapping[FieldKey, Value] = {}
+    manifest: object, patch: object, *, defaults: Mapping[FieldKey, Value] = {}
 ) -> object:
     """Return `manifest` with a merge patch of it, whose short spellings replace the full ones.
 
     A tag inside `docker_image` stands for `docker_tag`, `gpu` for `gpu_num`: a person who patches
     the one does not mean to contradict what the other said before. Nor does one who patches the
-    module mean to keep what the one before set, `of_module`: that is open again.
+    module mean to keep its image and resources where they are the `defaults` of the one before:
+    they are open again.
     """
     merged = merge_patch(manifest, patch)
     module = mapping_at(patch, "spec").get("module")
     if module is not None and module != mapping_at(manifest, "spec").get("module"):
-        for (group, key), value in of_module.items():
-            unsaid = key not in mapping_at(mapping_at(patch, "spec"), group)
-            if unsaid and mapping_at(mapping_at(merged, "spec"), group).get(key) == value:
-                merged = merge_patch(merged, {"spec": {group: {key: None}}})
+        merged = _opened(merged, patch, defaults)
     for group, short, full in SHORT_SPELLINGS:
         said = mapping_at(mapping_at(patch, "spec"), group)
         tagged = short != "docker_image" or split_reference(str(said.get(short)))[1]
         if said.get(short) is not None and full not in said and tagged:
             merged = merge_patch(merged, {"spec": {group: {full: None}}})
+    return merged
+
+
+def _opened(merged: object, patch: object, defaults: Mapping[FieldKey, Value]) -> object:
+    """Take image and resources that are the defaults out of `merged`, if `patch` says none."""
+    for (group, key), value in defaults.items():
+        follows = (group, key) == IMAGE_FIELD or group == "hardware"
+        unsaid = key not in mapping_at(mapping_at(patch, "spec"), group)
+        stands = mapping_at(mapping_at(merged, "spec"), group).get(key)
+        if follows and unsaid and stands == value:
+            merged = merge_patch(merged, {"spec": {group: {key: None}}})
     return merged
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import files, identity, lifecycle, sources
+from api.cli import files, identity, lifecycle, modules, sources
 from api.cli.choices import AdoptFormat, Format, Goal
 from api.cli.options import (
     TEN_MINUTES_S,
@@ -178,6 +178,8 @@ def schema_verb(*, server: Server = None) -> None:
 
 app.add_typer(files.verbs)
 app.add_typer(sources.verbs, name="sources")
+app.add_typer(modules.verbs, name="modules")
+app.command("new")(modules.new_verb)
 app.add_typer(lifecycle.verbs)
 app.add_typer(identity.verbs)
 

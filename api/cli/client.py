@@ -137,6 +137,21 @@ class Client:
         """Return the JSON Schema of a spec file."""
         return self.ask("GET", "/v1/schema/deployment.json", query={}).body
 
+    def modules(self, words: Sequence[str], *, tags: Sequence[str]) -> Sequence[Any]:
+        """Return the modules in short that have all the words and all the tags."""
+        query = {"q": " ".join(words) or None, "tags": ",".join(tags) or None}
+        found: Sequence[Any] = self.ask("GET", "/v1/modules/summary", query=query).body
+        return found
+
+    def module(self, name: str) -> Any:
+        """Return all that is known of a module."""
+        return self.ask("GET", f"/v1/modules/metadata/{quote(name, safe='')}", query={}).body
+
+    def form(self, module: str, *, vo: str | None = None) -> Any:
+        """Return the form of a module, as the caller may fill it in in `vo`."""
+        path = f"/v1/info/conf/{quote(module, safe='')}"
+        return self.ask("GET", path, query={"vo": vo}).body
+
     def whoami(self) -> Any:
         """Return who the token is, with their roles by VO."""
         return self.ask("GET", "/v1/whoami", query={}).body

@@ -102,6 +102,8 @@ CODES: Final[Mapping[int, Code]] = {
     412: Code.CONFLICT,
 }
 
+NO_MODULE: Final = "NoSuchModule"
+
 NEXT: Final[Mapping[int, str]] = {
     401: "ai4papi login",
     404: "ai4papi get",
@@ -134,8 +136,12 @@ def refused(status: int, problem: object, *, server: str) -> Refused:
         reason=problem["reason"],
         causes=causes,
         hint=str(problem.get("hint") or ""),
-        next_command=NEXT.get(status, "") if code in CODES.values() else "",
+        next_command=_next(status, problem["reason"]) if code in CODES.values() else "",
     )
+
+
+def _next(status: int, reason: str) -> str:
+    return "ai4papi modules" if reason == NO_MODULE else NEXT.get(status, "")
 
 
 def _cause(told: Mapping[str, Any]) -> Cause:
@@ -146,6 +152,6 @@ def _code(status: int, reason: str) -> Code:
     if reason.startswith(("Quota", "Policy")):
         return Code.POLICY
     # A path that the server does not know says nothing about the deployment.
-    if status == 404 and reason != "NotFound":
+    if status == 404 and reason not in {"NotFound", NO_MODULE}:
         return Code.FAILED
     return CODES.get(status, Code.FAILED)

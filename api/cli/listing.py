@@ -125,6 +125,11 @@ SOURCES: Final[Sequence[Column]] = (
     ("HELD", lambda item, _: str(len(item["held"]))),
     ("STATE", lambda item, _: _source_state(item)),
 )
+MODULES: Final[Sequence[Column]] = (
+    _text("name"),
+    ("TAGS", lambda item, _: ", ".join(item["keywords"])),
+    ("TITLE", lambda item, _: f"fault: {item['fault']}" if "fault" in item else item["title"]),
+)
 TRASH: Final[Sequence[Column]] = (
     _text("name"),
     _text("vo"),

@@ -14,7 +14,9 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from api.auth import ProviderUnavailable, User, bearer_token
+from api.catalog import Catalog
 from api.deployments import Deployments, Precondition
+from api.forms import Forms
 from api.history import History
 from api.limits import Limits
 from api.operations import Operations
@@ -55,6 +57,16 @@ def deployments_of(request: Request) -> Deployments:
 def history_of(request: Request) -> History:
     """Return the use cases of the past and the present."""
     return cast("History", request.app.state.history)
+
+
+def catalog_of(request: Request) -> Catalog:
+    """Return the use cases of the modules."""
+    return cast("Catalog", request.app.state.catalog)
+
+
+def forms_of(request: Request) -> Forms:
+    """Return what fills in forms."""
+    return cast("Forms", request.app.state.forms)
 
 
 def operations_of(request: Request) -> Operations:
@@ -188,6 +200,12 @@ def is_unchanged(etag: str, if_none_match: str | None) -> bool:
         return False
     known = [f'"{tag}"' for _, tag in _TAG.findall(if_none_match)]
     return if_none_match.strip() == "*" or etag in known
+
+
+def matches(etag: str, if_match: str) -> bool:
+    """Whether If-Match names `etag` (RFC 9110: a strong comparison)."""
+    strong = [f'"{tag}"' for weak, tag in _TAG.findall(if_match) if not weak]
+    return if_match.strip() == "*" or etag in strong
 
 
 def labels_of(selector: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from reconciler.jobs import (
+    NO_DEVICES,
     Allocation,
     Change,
     Changes,
@@ -51,7 +52,8 @@ job_stub = job
 
 def allocation(json: Json) -> Allocation:
     """Read an allocation, from a list (with `resources=true`) or the stream (no job version)."""
-    shared = (json.get("AllocatedResources") or {}).get("Shared") or {}
+    allocated = json.get("AllocatedResources") or {}
+    shared = allocated.get("Shared") or {}
     version = json.get("JobVersion")
     return Allocation(
         id=json["ID"],
@@ -66,6 +68,7 @@ def allocation(json: Json) -> Allocation:
         healthy=(json.get("DeploymentStatus") or {}).get("Healthy"),
         ports={p["Label"]: (p["HostIP"], p["Value"]) for p in shared.get("Ports") or ()},
         tasks=tuple(_task(n, state) for n, state in (json.get("TaskStates") or {}).items()),
+        devices=_given_devices(allocated.get("Tasks") or {}) or NO_DEVICES,
     )
 
 
@@ -111,9 +114,7 @@ def node(json: Json) -> Node:
         memory_mb=(resources.get("Memory") or {}).get("MemoryMB", 0),
         disk_mb=(resources.get("Disk") or {}).get("DiskMB", 0),
         devices={
-            "/".join((device["Vendor"], device["Type"], device["Name"])): sum(
-                instance["Healthy"] for instance in device.get("Instances") or ()
-            )
+            _device(device): sum(instance["Healthy"] for instance in device.get("Instances") or ())
             for device in resources.get("Devices") or ()
         },
     )
@@ -188,6 +189,19 @@ def _failures(json: Json) -> tuple[PlacementFailure, ...]:
         )
         for group, metrics in (json.get("FailedTGAllocs") or {}).items()
     )
+
+
+def _given_devices(tasks: Json) -> dict[str, int]:
+    given: dict[str, int] = {}
+    for task in tasks.values():
+        for device in task.get("Devices") or ():
+            name = _device(device)
+            given[name] = given.get(name, 0) + len(device["DeviceIDs"])
+    return given
+
+
+def _device(json: Json) -> str:
+    return "/".join((json["Vendor"], json["Type"], json["Name"]))
 
 
 def _task(name: str, json: Json) -> TaskState:

@@ -3,7 +3,7 @@
 A part of `specs.catalog.shelf`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -109,37 +109,51 @@ def write_source(connection: Connection, source: str, *, rank: int, read_at: dat
     return old != rank
 
 
-def write_read(connection: Connection, source: str, read: CatalogRead) -> bool:
-    """Bring the source's rows up to `read`; tell whether any changed."""
+def rows_of(source: str, read: CatalogRead) -> list[dict[str, Any]]:
+    """Return the rows of the modules that were read anew; no document where it can't be used."""
+    return [_row(source, one) for one in read.modules if is_module(one.name)]
+
+
+def write_rows(
+    connection: Connection, source: str, fresh: Sequence[dict[str, Any]], same: Collection[str]
+) -> bool:
+    """Write a source's `fresh` rows, keep the `same`, remove all others; tell if any changed.
+
+    Where a row has no document, the one that was there stays.
+    """
     stored = {row.name: row for row in connection.execute(OF_SOURCE, {"of_source": source})}
-    fresh = {one.name: one for one in read.modules if is_module(one.name)}
-    gone = stored.keys() - fresh.keys() - set(read.same)
+    rows = {row["name"]: _with_last_good(row, stored.get(row["name"])) for row in fresh}
+    gone = stored.keys() - rows.keys() - set(same)
     for name in gone:
         connection.execute(FORGET_MODULE, {"of_source": source, "of_name": name})
-    rows = [_row(source, one, stored.get(name)) for name, one in fresh.items()]
-    moved = [row for row in rows if not _same(stored.get(row["name"]), row)]
+    moved = [row for name, row in rows.items() if not _same(stored.get(name), row)]
     if moved:
         connection.execute(WRITE_MODULE, moved)
     return bool(gone or moved)
 
 
-def _row(source: str, read: ModuleRead, stored: Row[Any] | None) -> dict[str, Any]:
+def _row(source: str, read: ModuleRead) -> dict[str, Any]:
     document, fault = None, read.fault
     try:
         metadata_of(read)
         document = json_text(readable(read.document or {}))
     except BadMetadata as bad:
-        document, fault = stored.document if stored else None, read.fault or str(bad)
-    fault = printable(fault, MAX_FAULT)
+        fault = read.fault or str(bad)
     return {
         "source": source,
         "name": read.name,
         "version": printable(read.version, MAX_FAULT),
         "document": document,
-        "digest": digest_of(document or "", fault),
-        "fault": fault,
+        "fault": printable(fault, MAX_FAULT),
         "url": printable(read.url, MAX_URL),
     }
+
+
+def _with_last_good(row: dict[str, Any], stored: Row[Any] | None) -> dict[str, Any]:
+    document = row["document"]
+    if document is None and stored is not None:
+        document = stored.document
+    return {**row, "document": document, "digest": digest_of(document or "", row["fault"])}
 
 
 def _same(stored: Row[Any] | None, row: Mapping[str, Any]) -> bool:

@@ -33,8 +33,9 @@ from specs.catalog.rows import (
     fetch_newest,
     move,
     refuse_stale,
+    rows_of,
     standing,
-    write_read,
+    write_rows,
     write_source,
 )
 from specs.catalog.states import CatalogState
@@ -116,9 +117,10 @@ class Shelf:
         Of a module that can't be used now the last good document stays, beside what is wrong. The
         lowest `rank` wins a name that several sources have.
         """
+        fresh = rows_of(source, read)  # before the transaction: others wait for its end
         with self._database.write() as connection:
             move(connection, reads=1)
-            changed = write_read(connection, source, read)
+            changed = write_rows(connection, source, fresh, read.same)
             ranked = write_source(connection, source, rank=rank, read_at=self._now())
             if changed or ranked:
                 move(connection, version=1)
@@ -287,7 +289,8 @@ class Shelf:
         rows: dict[str, Row[Any]] = {}
         for row in connection.execute(LISTED):
             rows.setdefault(row.name, row)
-        modules = {name: self._stored(row, overlays.get(name)) for name, row in rows.items()}
+        # Sorted here: how texts sort in a database is that database's setting.
+        modules = {name: self._stored(rows[name], overlays.get(name)) for name in sorted(rows)}
         shown_now = {(row.name, row.digest) for row in rows.values()}
         self._understood = {k: v for k, v in self._understood.copy().items() if k in shown_now}
         return Catalog(version, modules)

@@ -24,6 +24,7 @@ from reconciler.runtime import Runtime
 from tests.bench.catalogue import cold_catalogue
 from tests.bench.commits import commits
 from tests.bench.figures import Figure, table, write_json
+from tests.bench.modules import MODULES, NAME
 from tests.bench.site import fill, open_site
 from tests.provider import Provider
 from tests.real import NAMESPACES, DevAgent, a_free_port, find_nomad, wait_until
@@ -96,6 +97,7 @@ def others(folder: Path, rounds: int, *, quick: bool) -> list[Figure]:
                 agent.refuse_work()
                 figures += quiet_pass(folder / f"quiet-{count}", agent, count)
     figures += status_rate(folder / "status", rounds)
+    figures += catalog_rate(folder / "catalog", rounds)
     figures += door_rate(folder / "door", 4 + 4 * rounds)
     return figures + cold_catalogue(rounds)
 
@@ -284,6 +286,28 @@ def door_rate(home: Path, rounds: int) -> list[Figure]:
     name = "GET …/status with a known token"
     ours, floors = tuple(rates["oidc"]), tuple(rates["open"])
     return [Figure(name, "requests/s", ours, floors, goal="≥ 0.9")]
+
+
+def catalog_rate(home: Path, rounds: int) -> list[Figure]:
+    """The lists of 500 modules and one module a second, warm, beside an empty FastAPI route."""
+    port, empty_port = a_free_port(), a_free_port()
+    ours = [sys.executable, "-m", "tests.bench.modules", str(home), str(port)]
+    empty = [sys.executable, "-m", "tests.bench.empty", str(empty_port)]
+    paths = ("/v1/modules", "/v1/modules/summary", f"/v1/modules/metadata/{NAME.format(7)}")
+    rates: dict[str, list[float]] = {path: [] for path in paths}
+    floors = []
+    with OwnProcess(ours, {**os.environ}), OwnProcess(empty, {**os.environ}):
+        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/v1/modules"), within_s=60)
+        wait_until(lambda: _answers(f"http://127.0.0.1:{empty_port}/"), within_s=60)
+        for _ in range(rounds):
+            floors.append(_load(empty_port, "/"))
+            for path in paths:
+                rates[path].append(_load(port, path))
+    shown = dict(zip(paths, ("/v1/modules", "/v1/modules/summary", "…/metadata/NAME"), strict=True))
+    return [
+        Figure(f"GET {shown[path]} of {MODULES}", "requests/s", tuple(rates[path]), tuple(floors))
+        for path in paths
+    ]
 
 
 def _load(port: int, path: str, token: str = "bench-token-bench", *, seconds: int = 4) -> float:

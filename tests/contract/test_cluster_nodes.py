@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from reconciler.errors import ClusterForbidden
-from reconciler.jobs import Evaluation, JobRef, Node
+from reconciler.jobs import Allocation, Evaluation, JobRef, Node
 from tests.contract.conftest import on_the_wire
 from tests.contract.doors import DEVICE, NO_SUCH_DEVICE, Case, ref_of, task_of, watching
 
@@ -94,6 +94,27 @@ def test_a_device_that_vanishes_is_told_and_no_longer_given(case: Case):
     with watching(case.cluster) as watch:
         case.door.add_device()
         assert watch.until(lambda: case.allocation(waiting, "running"))
+
+
+def test_what_holds_a_device_says_so_in_the_list_and_in_the_stream(case: Case):
+    """By vendor, type and name, with their number; when it has ended it holds nothing any more."""
+    second_device(case)
+    job, index, listed = case.running(device=DEVICE)
+    assert listed.devices == {DEVICE: 1}
+    with watching(case.cluster) as watch:
+        task_of(job)["Resources"]["Devices"] = [{"Name": DEVICE, "Count": 2}]
+        case.register(job, if_index=index)
+        told = watch.change(
+            Allocation,
+            lambda a: (a.ref, a.client_status, a.id != listed.id) == (ref_of(job), "running", True),
+        )
+        assert told.devices == {DEVICE: 2}
+        assert case.allocation(job, "running").devices == {DEVICE: 2}
+        case.cluster.stop_job(ref_of(job))
+        watch.change(Allocation, lambda a: (a.id, a.terminal) == (told.id, True))
+    assert all(a.terminal for a in case.allocations(job))
+    assert not case.running().allocation.devices
+    case.door.remove_device()
 
 
 def test_one_more_device_wakes_nobody_who_asked_for_more_than_there_were(case: Case):

@@ -203,6 +203,8 @@ def test_an_overlay_that_says_nothing_new_makes_no_version(store):
 
 def test_the_slower_editor_is_told(store):
     shelve(store, a_read())
+    with pytest.raises(VersionConflict, match="at version 1, and it is at 0"):
+        store.put_overlay("grass", {"title": "x"}, author="B", vo=VO, if_version=1)
     edit(store, title="one")
     for stale in (0, 2):
         with pytest.raises(VersionConflict, match=f"at version {stale}, and it is at 1"):

@@ -88,9 +88,11 @@ class Server:
         operator: bool = False,
         operator_of_one: bool = False,
         auditor: bool = False,
+        editor: bool = False,
     ) -> Caller:
         """Return a user that no other test knows."""
         kind = "several" if several_vos else "operator" if operator else "one"
+        kind = "editor" if editor else kind
         kind = "auditor" if auditor else "operating" if operator_of_one else kind
         return Caller(self.client, f"user-{kind}-{next(self._numbers)}")
 
@@ -158,6 +160,7 @@ class Everybody:
         vos = VOS if everywhere & set(token.split("-")) else VOS[:1]
         operates = "operator" in token or "operating" in token
         roles = {Role.USER, Role.OPERATOR} if operates else {Role.USER}
+        roles = {Role.USER, Role.EDITOR} if "editor" in token else roles
         roles = {Role.AUDITOR} if "auditor" in token else roles
         return User(
             Owner("https://op", token),
@@ -225,6 +228,8 @@ def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
         "plan": PlanView(effect="creates"),
         "comparison": ComparisonView(effect="unchanged", fits=True),
         "orphans": (),
+        "gpus": None,
+        "tags": {},
     }
 
     def previewed(deployment: Deployment) -> PlanView:
@@ -243,6 +248,8 @@ def server(tmp_path_factory, etc_conf) -> Iterator[Server]:
         ready=lambda: told["ready"],
         cluster_title="Nomad 2.0.5 at http://10.0.0.1:4646",
         trash_for=timedelta(days=7),
+        gpus=lambda: told["gpus"],
+        image_tags=lambda image: told["tags"].get(image, ()),
         login=LoginView(mode="oidc", issuers=("https://op",), vos=VOS, scopes=("openid",)),
         max_body_bytes=MAX_BODY_BYTES,
         hook_secret=HOOK_SECRET,

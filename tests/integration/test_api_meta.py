@@ -110,7 +110,7 @@ def test_every_route_is_documented(path, operation):
 
 
 def _example(document, schema):
-    while "$ref" in schema or schema.get("type") == "array":
+    while "$ref" in schema or "$ref" in schema.get("items", {}):
         name = schema.get("$ref") or schema["items"]["$ref"]
         schema = document["components"]["schemas"][name.rsplit("/", 1)[1]]
     return schema["examples"]

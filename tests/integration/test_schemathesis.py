@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from api.app import routes
 from api.problems import Problem
 from api.routers.waits import WAIT_PATTERN
+from specs.catalog.reads import CatalogRead, ModuleRead
 
 CASES = int(os.environ.get("SCHEMATHESIS_CASES", "30"))
 CHECKS = [
@@ -34,7 +35,14 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-TOKENS = (None, "nobody", "user-one-fuzz", "user-several-fuzz", "user-operator-fuzz")
+TOKENS = (
+    None,
+    "nobody",
+    "user-one-fuzz",
+    "user-several-fuzz",
+    "user-operator-fuzz",
+    "user-editor-fuzz",
+)
 NAMES = ("fuzz-a", "fuzz-b")
 SCHEMA = schemathesis.openapi.from_dict(routes().openapi())
 OPERATIONS = [result.ok() for result in SCHEMA.get_all_operations()]
@@ -43,6 +51,8 @@ OPERATIONS = [result.ok() for result in SCHEMA.get_all_operations()]
 @pytest.fixture(scope="module")
 def there(server):
     """Have something there to be read, changed and deleted."""
+    reads = [ModuleRead(name, "v1", "1", {"title": name}) for name in NAMES]
+    server.store.put_catalog("fuzz", CatalogRead(reads), rank=0)
     for token in TOKENS[2:]:
         for name in NAMES:
             answer = server.client.put(
@@ -54,6 +64,7 @@ def there(server):
     with requests.Session() as session:
         session.trust_env = False
         yield session
+    server.store.forget_catalogs(but=())
 
 
 def requests_of(operation):
@@ -75,8 +86,9 @@ def test_the_server_does_what_its_document_says(server, there, operation):
     )
     @given(case=requests_of(operation), token=st.sampled_from(TOKENS), name=st.data())
     def conforms(case, token, name):
-        if "name" in (case.path_parameters or {}) and name.draw(st.booleans()):
-            case.path_parameters["name"] = name.draw(st.sampled_from(NAMES))
+        for word in {"name", "module_name"} & (case.path_parameters or {}).keys():
+            if name.draw(st.booleans()):
+                case.path_parameters[word] = name.draw(st.sampled_from(NAMES))
         query = case.query or {}
         if re.fullmatch(WAIT_PATTERN, str(query.get("wait", ""))):
             query["wait"] = "0s"  # nobody would ever end these waits

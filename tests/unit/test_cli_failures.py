@@ -17,6 +17,7 @@ def problem(reason: str, **more: object) -> dict[str, object]:
         (403, "Forbidden", Code.NOT_ALLOWED),
         (404, "NotFound", Code.NOT_FOUND),
         (404, "NoSuchRoute", Code.FAILED),
+        (404, "NoSuchModule", Code.NOT_FOUND),
         (409, "AlreadyExists", Code.CONFLICT),
         (412, "VersionConflict", Code.CONFLICT),
         (422, "InvalidSpec", Code.FAILED),

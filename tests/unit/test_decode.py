@@ -120,6 +120,18 @@ def test_ports_and_health_are_read_where_they_are():
     assert placed.healthy is False
 
 
+def test_the_devices_of_all_tasks_are_counted():
+    assert decode.allocation(ALLOCATION).devices == {}
+    gpu = {"Vendor": "nvidia", "Type": "gpu", "Name": "Tesla T4"}
+    tasks = {
+        "usertask": {"Devices": [{**gpu, "DeviceIDs": ["a", "b"]}]},
+        "helper": {"Devices": [{**gpu, "DeviceIDs": ["c"]}]},
+        "sidecar": {"Devices": None},
+    }
+    placed = decode.allocation({**ALLOCATION, "AllocatedResources": {"Tasks": tasks}})
+    assert placed.devices == {"nvidia/gpu/Tesla T4": 3}
+
+
 def test_only_an_ended_task_has_an_exit_code():
     started = {"Type": "Started", "DisplayMessage": "hello", "Time": 5, "ExitCode": 0}
     ended = {

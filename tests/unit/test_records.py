@@ -36,7 +36,12 @@ from tests.builders import NOW, VO, a_deployment, a_spec
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 MAPS = st.dictionaries(TEXT, TEXT, max_size=3)
-INSTANTS = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]))
+INSTANTS = st.datetimes(
+    datetime(1970, 1, 1),
+    datetime(9000, 1, 1),
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))]),
+)
+"""Instants as a store may have them: in UTC they are dates, too."""
 NUMBERS = st.integers(0, 2**62)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64) | TEXT,

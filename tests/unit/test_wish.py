@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from specs.faults import InvalidSpec
 from specs.model import SECRET_SET, Deployment, Owner
 from specs.userconf import read_userconf
+from specs.values import default_values
 from specs.wish import (
     manifest_of,
     merge_patch,
@@ -69,6 +70,7 @@ def stored(wished):
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         labels=wished.labels,
         annotations=wished.annotations,
+        module_defaults=wished.module_defaults,
     )
 
 
@@ -526,6 +528,93 @@ def test_a_default_is_that_of_the_vo():
     conf = conf_with("hardware", "ram", "vo", to={"vo.imagine-ai.eu": {"value": 4000}})
     ram = {vo: wish_of_conf({}, conf, vos=(vo,), name="x").spec.hardware.ram for vo in TWO_VOS}
     assert ram == {"vo.ai4eosc.eu": 8000, "vo.imagine-ai.eu": 4000}
+
+
+IMAGE, RAM = ("general", "docker_image"), ("hardware", "ram")
+BIG = {IMAGE: "a/big", RAM: 16_000, ("hardware", "gpu_num"): 1, ("hardware", "cpu_num"): 0}
+
+
+def in_catalog(body, *, kept=None, conf=CONF, **modules):
+    return wish_of_manifest(body, conf, vos=VOS, kept=kept, modules=modules.__getitem__)
+
+
+def test_a_module_sets_its_image_and_no_less_than_its_minimum():
+    wished = in_catalog(a_manifest(module="big"), big=BIG)
+    assert wished.spec.general.docker_image == "a/big"
+    assert (wished.spec.hardware.ram, wished.spec.hardware.gpu_num) == (16_000, 1)
+    assert wished.spec.hardware.cpu_num == 1
+    assert wished.module_defaults == BIG
+    assert in_catalog(a_manifest(module="small"), small={RAM: 300}).spec.hardware.ram == 8000
+    assert wish(a_manifest()).module_defaults == {}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "told"),
+    [
+        ({"ram": 16_000, "gpu": 2}, {}),
+        ({"ram": 15_999}, {"/spec/hardware/ram": "BelowMinimum"}),
+        ({"gpu": 0}, {"/spec/hardware/gpu": "BelowMinimum"}),
+        ({"ram": -1}, {"/spec/hardware/ram": "OutOfRange"}),
+        ({"ram": "x"}, {"/spec/hardware/ram": "WrongType"}),
+    ],
+)
+def test_less_than_a_module_needs_is_refused_where_it_is_said(hardware, told):
+    body = a_manifest(module="big", hardware=hardware)
+    assert faults(in_catalog, body, big=BIG) == told
+    assert set(faults(in_catalog, a_manifest(hardware=hardware))) <= {"/spec/hardware/ram"}
+
+
+def test_a_module_that_needs_more_than_the_site_allows_is_told_as_that():
+    body, huge = a_manifest(module="huge"), {("hardware", "gpu_num"): 9}
+    with pytest.raises(InvalidSpec, match="the module needs 9, and 8 is the most"):
+        in_catalog(body, huge=huge)
+    assert faults(in_catalog, body, huge=huge) == {"/spec/hardware/gpu_num": "ModuleTooBig"}
+    kept = replace(stored(wish(body)), module_defaults=huge)
+    stands = kept.spec.model_copy(
+        update={"hardware": kept.spec.hardware.model_copy(update={"gpu_num": 9})}
+    )
+    assert faults(in_catalog, body, kept=replace(kept, spec=stands)) == {}
+
+
+def test_what_a_module_sets_is_checked_like_what_people_give():
+    bad = {IMAGE: "a/${b}", ("hardware", "ram"): 4}
+    told = faults(in_catalog, a_manifest(module="bad"), bad=bad)
+    assert told["/spec/general/docker_image"] in {"Expansion", "BadImage"}
+
+
+def test_news_of_the_catalogue_change_no_deployment_under_the_same_module():
+    kept = stored(in_catalog(a_manifest(module="big"), big=BIG))
+    news = {IMAGE: "a/newer", RAM: 64_000}
+    again = in_catalog(a_manifest(module="big"), kept=kept, big=news)
+    assert (again.spec, again.module_defaults) == (kept.spec, BIG)
+    more = in_catalog(a_manifest(module="big", hardware={"cpu_num": 4}), kept=kept, big=news)
+    assert (more.spec.general.docker_image, more.spec.hardware.ram) == ("a/big", 16_000)
+    other = in_catalog(a_manifest(module="other"), kept=kept, other=news)
+    assert (other.spec.general.docker_image, other.module_defaults) == ("a/newer", news)
+    assert in_catalog(a_manifest(), kept=kept).module_defaults == {}
+
+
+def test_a_record_of_before_the_catalogue_keeps_the_image_of_its_modules_name():
+    kept = replace(stored(wish(a_manifest(module="big"))), module_defaults={})
+    again = in_catalog(a_manifest(module="big"), kept=kept, big=BIG)
+    assert again.spec == kept.spec
+    assert again.spec.general.docker_image == "deephdc/big"
+
+
+def test_a_patch_to_another_module_opens_what_nobody_chose():
+    kept = stored(in_catalog(a_manifest(module="big", hardware={"cpu_num": 3}), big=BIG))
+    defaults = default_values(CONF, BIG)
+    patch = {"spec": {"module": "other", "general": {"title": "t"}, "hardware": {"disk": 300}}}
+    body = patched_manifest(manifest_of(kept), patch, defaults=defaults)
+    spec = in_catalog(body, kept=kept, other={IMAGE: "a/o", RAM: 32_000}).spec
+    assert (spec.general.docker_image, spec.general.title) == ("a/o", "t")
+    assert spec.hardware.model_dump() == {
+        "cpu_num": 3, "gpu_num": 0, "gpu_type": "", "ram": 32_000, "disk": 300
+    }  # fmt: skip
+    for stays in ({"module": "big", "suspend": True}, {"module": None}, {"suspend": True}):
+        body = patched_manifest(manifest_of(kept), {"spec": stays}, defaults=defaults)
+        spec = in_catalog(body, kept=kept).spec
+        assert (spec.general.docker_image, spec.hardware.ram) == ("a/big", 16_000)
 
 
 def test_a_modules_own_image_is_checked_like_a_given_one():

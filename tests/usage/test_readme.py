@@ -108,6 +108,14 @@ def test_what_happened_is_told_and_taken_back(home):
     assert "deployment train-a: unchanged; fits now" in told
 
 
+def test_a_module_is_found_and_run(home):
+    (script,) = blocks("From a module", "bash")
+    told = shell(script, home)
+    assert "deep-oc-image-classification-tf" in told
+    assert "created" in told
+    assert "Running" in told
+
+
 def test_what_was_clicked_becomes_files(home):
     (tour,) = [b for b in blocks("The first five minutes", "bash") if "apply" in b]
     shell(tour.replace(".venv/bin/ai4papi delete train-a --wait -y\n", ""), home)

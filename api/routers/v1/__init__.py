@@ -10,11 +10,12 @@ from api.routers.v1 import (
     history,
     hooks,
     info,
+    modules,
     operations,
     schema,
     specs,
 )
 
 router = APIRouter(prefix="/v1", responses=documented(408, 422, 429, 431, 500, 503, 507))
-for part in (specs, history, deployments, info, operations, hooks, account, auth, schema):
+for part in (modules, specs, history, deployments, info, operations, hooks, account, auth, schema):
     router.include_router(part.router)

@@ -207,7 +207,7 @@ def read_spec(
     response_model=DeploymentView,
     responses={
         201: {"model": DeploymentView, "description": "It was not there"},
-        **documented(400, 409, 412, 413, 415),
+        **documented(400, 404, 409, 412, 413, 415),
     },
     openapi_extra=_takes_manifest,
 )

@@ -1,0 +1,60 @@
+"""Which devices of a kind the nodes have, and how many of them nobody holds (pure)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from reconciler.jobs import Allocation, Node
+
+
+class GpuModel(NamedTuple):
+    """How many GPUs of a model the ready nodes have, and how many a new job could be given now."""
+
+    model: str
+    total: int
+    free: int
+
+
+class Holds:
+    """Who holds how many devices of a node; of all else that an allocation is nothing is kept."""
+
+    def __init__(self) -> None:
+        self._holds: dict[str, tuple[str, Mapping[str, int]]] = {}
+
+    def put(self, allocation: Allocation) -> None:
+        """Take an allocation as it is now: one that has ended holds nothing."""
+        if allocation.terminal:
+            self._holds.pop(allocation.id, None)
+        elif allocation.devices:
+            self._holds[allocation.id] = (allocation.node_id, allocation.devices)
+
+    def models(self, nodes: Iterable[Node], device: str) -> Sequence[GpuModel]:
+        """Return the models of `device` ("type", "vendor/type" or "vendor/type/name"), by name.
+
+        A node that takes no new work counts with its devices, and none of them is free. Counted are
+        healthy devices; one that fell ill while it was held leaves one less free until it is given
+        back.
+        """
+        held = self._by_node()
+        found: dict[str, GpuModel] = {}
+        for node in nodes:
+            if node.status != "ready":
+                continue
+            for name, count in node.devices.items():
+                if _is_kind(name, device):
+                    left = max(0, count - held.get((node.id, name), 0)) if node.eligible else 0
+                    model = name.split("/", 2)[2]
+                    known = found.get(model, GpuModel(model, 0, 0))
+                    found[model] = GpuModel(model, known.total + count, known.free + left)
+        return sorted(found.values())
+
+    def _by_node(self) -> Mapping[tuple[str, str], int]:
+        held: dict[tuple[str, str], int] = {}
+        for node_id, devices in self._holds.values():
+            for name, count in devices.items():
+                held[node_id, name] = held.get((node_id, name), 0) + count
+        return held
+
+
+def _is_kind(name: str, device: str) -> bool:
+    parts, asked = name.split("/", 2), device.split("/", 2)
+    return asked == (parts[1:2] if len(asked) == 1 else parts[: len(asked)])
