@@ -8,11 +8,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from reconciler.queue import backoff_s
 from specs.faults import StoreUnavailable
 from specs.trees import SourceUnavailable
+from specs.watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,8 @@ class Passes:
     """The passes over one source.
 
     `run_once` does one, and says in how many seconds it wants to be done again if nothing happens,
-    None: not before it is woken. After a failure it is done again within `longest_s`.
+    None: not before it is woken. After a failure it is done again within `longest_s`. `watched` is
+    the folder, if any, whose changes wake it.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Passes:
         *,
         longest_s: float,
         random: Callable[[], float],
+        watched: Path | None = None,
     ) -> None:
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -41,6 +45,7 @@ class Passes:
         self._run_once = run_once
         self._longest_s = longest_s
         self._random = random
+        self._watched = watched
 
     def wake(self) -> None:
         """Have the source read now, or once more after the read that is under way."""
@@ -53,6 +58,10 @@ class Passes:
     def run(self, stop: threading.Event) -> None:
         """Read whenever there is a reason to, until `stop` is set."""
         self._stop = stop
+        if self._watched is not None:
+            threading.Thread(
+                target=watch, args=(self._watched, self.wake, stop), name=f"watch {self.name}"
+            ).start()
         failures = 0
         while not stop.is_set():
             self._wake.clear()

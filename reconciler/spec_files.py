@@ -29,7 +29,6 @@ from specs.store import SpecStore, utc_now
 from specs.sync import Pass, Site, SpecSource, Sync
 from specs.trees import TreeReader
 from specs.userconf import read_userconf
-from specs.watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +55,11 @@ class SpecFiles:
         watched: Path | None = None,
         tell: Callable[[SourceReport], None] = lambda _: None,
     ) -> None:
-        self._passes = Passes("", self._pass, longest_s=poll_s, random=random)
+        self._passes = Passes("", self._pass, longest_s=poll_s, random=random, watched=watched)
         self.sync = make_sync(self._passes.stopped)
         self.poll_s = poll_s
         self.name = self._passes.name = f"specs {self.sync.source.id}"
         self._version = ""
-        self._watched = watched
         self._tell = tell
 
     def wake(self) -> None:
@@ -70,10 +68,6 @@ class SpecFiles:
 
     def run(self, stop: threading.Event) -> None:
         """Read whenever there is a reason to, until `stop` is set."""
-        if self._watched is not None:
-            threading.Thread(
-                target=watch, args=(self._watched, self.wake, stop), name=f"watch {self.name}"
-            ).start()
         self._passes.run(stop)
 
     def _pass(self) -> float | None:

@@ -145,19 +145,20 @@ class Sync:
         tree = self._read(owned, dry_run=dry_run)
         declared = self._understand(tree)
         # What was taken once is not judged again: new defaults of the site restart nothing.
+        origins = {place: self._provenance(one) for place, one in declared.items()}
         fresh = {
             place: one
             for place, one in declared.items()
-            if not same_document(owned.get(place, {}), self._provenance(one))
+            if not same_document(owned.get(place, {}), origins[place])
         }
-        twice = self._twice()
-        wishes, hopeless = self._judge({p: d for p, d in fresh.items() if p not in twice})
+        twice, waits = self._twice(), self._waits(tree)
+        wishes, hopeless = self._judge({p: d for p, d in fresh.items() if p not in twice}, origins)
         refused = hopeless | self._told_twice(twice)
         still = self._refused_before() | refused
         faulty = self._spoilt(owned) | {place: _sentence(told) for place, told in still.items()}
         read = SourceRead(
             self.source.id,
-            complete=not self._waits(tree),
+            complete=not waits,
             wishes=wishes,
             kept={place for file in self._files.values() for place in file.places},
             faulty=faulty,
@@ -182,7 +183,7 @@ class Sync:
             wishes=wishes,
             same=[one for place, one in declared.items() if place not in fresh],
             faults=list(self._faults()),
-            waits=self._waits(tree),
+            waits=waits,
             again_s=tree.again_s,
         )
         if not dry_run:
@@ -240,7 +241,7 @@ class Sync:
         }
 
     def _judge(
-        self, fresh: Mapping[Place, Declared]
+        self, fresh: Mapping[Place, Declared], origins: Mapping[Place, Mapping[str, str]]
     ) -> tuple[list[SourcedWish], dict[Place, Sequence[FileFault]]]:
         """Return the wishes, and the faults of those that are none as they stand."""
         wishes: list[SourcedWish] = []
@@ -251,9 +252,7 @@ class Sync:
             except InvalidSpec as error:
                 refused[place] = self._placed(declared, error.faults)
             else:
-                wishes.append(
-                    SourcedWish(place.owner, place.owner.sub, wish, self._provenance(declared))
-                )
+                wishes.append(SourcedWish(place.owner, place.owner.sub, wish, origins[place]))
         return wishes, refused
 
     def _told_twice(self, twice: Mapping[Place, Sequence[str]]) -> dict[Place, Sequence[FileFault]]:

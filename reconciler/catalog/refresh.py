@@ -19,7 +19,6 @@ from specs.catalog.states import CatalogState
 from specs.faults import StoreUnavailable
 from specs.store import SpecStore
 from specs.trees import SourceUnavailable
-from specs.watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +60,13 @@ class CatalogRefresh:
         self.source = source
         self.name = f"catalogue {source.id}"
         self.poll_s = cache_s * EARLY
-        self._passes = Passes(self.name, self.run_once, longest_s=self.poll_s, random=random)
+        self._passes = Passes(
+            self.name, self.run_once, longest_s=self.poll_s, random=random, watched=watched
+        )
         self._reader = make_reader(self._passes.stopped)
         self._store = store
         self._cache_s = cache_s
         self._now = now
-        self._watched = watched
 
     def wake(self) -> None:
         """Have the source read now, or once more after the read that is under way."""
@@ -74,10 +74,6 @@ class CatalogRefresh:
 
     def run(self, stop: threading.Event) -> None:
         """Read whenever there is a reason to, until `stop` is set."""
-        if self._watched is not None:
-            threading.Thread(
-                target=watch, args=(self._watched, self.wake, stop), name=f"watch {self.name}"
-            ).start()
         self._passes.run(stop)
 
     def run_once(self) -> None:
