@@ -103,7 +103,7 @@ def run(
     )
     # uvicorn ends by the very signal that stopped it; a stop that was asked for is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    _Server(config, lambda url: greet(settings, runtime.cluster.title, url)).run()
+    _Server(config, lambda url: greet(settings, runtime.title, url)).run()
 
 
 def open_app() -> FastAPI:
@@ -171,7 +171,7 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         orphans=orphans_of(runtime.orphans),
         faults=runtime.faults,
         ready=runtime.ready,
-        cluster_title=runtime.cluster.title,
+        cluster_title=runtime.title,
         trash_for=timedelta(days=settings.deletions.trash_days),
         gpus=runtime.gpu_models,
         image_tags=runtime.registry.tags,

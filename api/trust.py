@@ -8,7 +8,7 @@ from api.auth.membership import EntitlementRule, Person, RealmRoleRule, Rules
 from api.auth.oidc import OidcAuthenticator
 from api.auth.provider import Provider
 from api.auth.second_opinion import refuse_unsafe_flaat
-from reconciler.sections import AuthSettings, PersonSettings
+from reconciler.auth_sections import AuthSettings, PersonSettings
 from specs.model import Owner
 
 

@@ -138,7 +138,8 @@ def _files(runtime: Runtime, sources: Sequence[SpecFiles], *, dry_run: bool) -> 
 
 def _accept_store(runtime: Runtime) -> int:
     try:
-        runtime.guard.accept()
+        for target in runtime.targets:
+            target.guard.accept()
     except ClusterError as error:
         print(f"not accepted: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -8,14 +8,15 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from reconciler.errors import ClusterError
 from reconciler.loop import work
-from reconciler.queue import WorkQueue
-from reconciler.sources import Audit, Resync, Source
+from reconciler.sources import Source
+from reconciler.target import Target
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ start."""
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """How many workers, and how often everything is compared, in seconds, jittered by a tenth."""
+    """How many workers a cluster has, and how often everything is compared, in seconds, jittered by
+    a tenth."""
 
     workers: int
     resync_s: float
@@ -45,32 +47,27 @@ class Controller:
     def __init__(
         self,
         *,
-        queue: WorkQueue[str],
-        reconcile: Callable[[str], float | None],
+        targets: Sequence[Target],
         sources: Sequence[Source],
-        resync: Resync,
-        audit: Audit,
         clean_up: Callable[[], int],
         rhythm: Rhythm,
         polls: Sequence[tuple[float, Callable[[], None]]] = (),
     ) -> None:
         """`polls` are what else is to be called, each every so many seconds."""
-        self._queue = queue
+        self._targets = targets
         self._stop = threading.Event()
-        self._resync = resync
-        self._audit = audit
         self._clean_up = clean_up
         self._rhythm = rhythm
         self._polls = polls
         self._threads = [
+            *map(self._source_thread, (*sources, *(target.changes for target in targets))),
             *(
                 threading.Thread(
-                    target=source.run, args=(self._stop,), name=f"source-{source.name}"
+                    target=work,
+                    args=(target.queue, target.reconciler.reconcile),
+                    name=f"worker-{target.name}-{number}",
                 )
-                for source in sources
-            ),
-            *(
-                threading.Thread(target=work, args=(queue, reconcile), name=f"worker-{number}")
+                for target in targets
                 for number in range(rhythm.workers)
             ),
         ]
@@ -81,8 +78,9 @@ class Controller:
         for thread in self._threads:
             thread.daemon = True
             thread.start()
-        self._every(self._rhythm.resync_s, self._run_resync)
-        self._every(self._rhythm.audit_s, self._run_audit)
+        for target in self._targets:
+            self._every(self._rhythm.resync_s, partial(self._run_resync, target))
+            self._every(self._rhythm.audit_s, partial(self._run_audit, target))
         self._every(CLEAN_UP_S, self._run_clean_up)
         for seconds, call in self._polls:
             self._every(seconds, call)
@@ -92,14 +90,15 @@ class Controller:
         """Stop taking work, let looks in progress end, join every thread."""
         self._timers.shutdown(wait=False)
         self._stop.set()
-        self._queue.shut_down()
+        for target in self._targets:
+            target.queue.shut_down()
         for thread in self._threads:
             thread.join(timeout=JOIN_S)
 
     def faults(self) -> Sequence[str]:
         """Say what makes this loop not alive: dead threads, work that waits too long."""
         dead = [f"thread {t.name} has ended" for t in self._threads if not t.is_alive()]
-        oldest_s = self._queue.state().oldest_s
+        oldest_s = max(target.queue.state().oldest_s for target in self._targets)
         if oldest_s > OLDEST_WAIT_S:
             dead.append(f"a deployment has been due for {oldest_s:.0f} s; the workers are stuck")
         return dead
@@ -107,17 +106,20 @@ class Controller:
     def _every(self, seconds: float, run: Callable[[], None]) -> None:
         self._timers.add_job(run, "interval", seconds=seconds, jitter=seconds / 10, coalesce=True)
 
-    def _run_resync(self) -> None:
+    def _run_resync(self, target: Target) -> None:
         try:
-            due = self._resync.run_once()
+            due = target.resync.run_once()
         except ClusterError as error:
-            log.warning("resync failed", extra={"error": str(error)})
+            log.warning("resync failed", extra={"cluster": target.name, "error": str(error)})
         else:
-            log.info("resynced", extra={"due": due})
+            log.info("resynced", extra={"cluster": target.name, "due": due})
 
     def _run_clean_up(self) -> None:
         log.info("cleaned up", extra={"forgotten": self._clean_up()})
 
-    def _run_audit(self) -> None:
-        count = self._audit.run_once(over_s=self._rhythm.audit_s / 2)
-        log.info("audit begun", extra={"jobs": count})
+    def _run_audit(self, target: Target) -> None:
+        count = target.audit.run_once(over_s=self._rhythm.audit_s / 2)
+        log.info("audit begun", extra={"cluster": target.name, "jobs": count})
+
+    def _source_thread(self, source: Source) -> threading.Thread:
+        return threading.Thread(target=source.run, args=(self._stop,), name=f"source-{source.name}")

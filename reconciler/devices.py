@@ -35,17 +35,13 @@ class Holds:
         back.
         """
         held = self._by_node()
-        found: dict[str, GpuModel] = {}
-        for node in nodes:
-            if node.status != "ready":
-                continue
-            for name, count in node.devices.items():
-                if _is_kind(name, device):
-                    left = max(0, count - held.get((node.id, name), 0)) if node.eligible else 0
-                    model = name.split("/", 2)[2]
-                    known = found.get(model, GpuModel(model, 0, 0))
-                    found[model] = GpuModel(model, known.total + count, known.free + left)
-        return sorted(found.values())
+        return joined(
+            [_model(name, count, held.get((node.id, name), 0) if node.eligible else count)]
+            for node in nodes
+            if node.status == "ready"
+            for name, count in node.devices.items()
+            if _is_kind(name, device)
+        )
 
     def _by_node(self) -> Mapping[tuple[str, str], int]:
         held: dict[tuple[str, str], int] = {}
@@ -53,6 +49,19 @@ class Holds:
             for name, count in devices.items():
                 held[node_id, name] = held.get((node_id, name), 0) + count
         return held
+
+
+def _model(name: str, count: int, taken: int) -> GpuModel:
+    return GpuModel(name.split("/", 2)[2], count, max(0, count - taken))
+
+
+def joined(clusters: Iterable[Iterable[GpuModel]]) -> Sequence[GpuModel]:
+    """Return the models of several clusters as those of one, by name."""
+    found: dict[str, GpuModel] = {}
+    for model, total, free in (one for models in clusters for one in models):
+        known = found.get(model, GpuModel(model, 0, 0))
+        found[model] = GpuModel(model, known.total + total, known.free + free)
+    return sorted(found.values())
 
 
 def _is_kind(name: str, device: str) -> bool:

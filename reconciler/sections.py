@@ -7,177 +7,33 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    PlainValidator,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from reconciler.catalog.hosts import Hosts, Refused, checked_host
-from reconciler.origins import checked_origin
-from specs.catalog.indexes import template_fault
+from reconciler.auth_sections import AuthSettings
+from reconciler.catalog.hosts import Hosts, Refused
+from reconciler.fields import (
+    FileName,
+    HostName,
+    Issuer,
+    Origin,
+    PerMinute,
+    RawTemplate,
+    Section,
+    Url,
+    VoName,
+    WholeNumber,
+)
+from reconciler.nomad_section import NomadSection
 from specs.model import Name
 from specs.priorities import PriorityClass
 from specs.repository import Repository
 from specs.texts import shown
-
-
-class Section(BaseModel):
-    """A part of the settings; unknown keys are refused, types are not guessed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _url(text: str) -> str:
-    if not text.startswith(("https://", "http://")) or any(c.isspace() for c in text):
-        raise ValueError("must be an address that begins with https:// (or http://)")
-    return text
-
-
-def _issuer(text: str) -> str:
-    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?", text, re.ASCII):
-        raise ValueError("must be an address that begins with https://")
-    if any(mark in text for mark in "?#\\"):
-        raise ValueError("must be an address without a query or fragment")
-    try:
-        urlsplit(text).port  # noqa: B018
-    except ValueError as error:
-        raise ValueError("must be an address with a port up to 65535") from error
-    return text
-
-
-def _raw_template(text: str) -> str:
-    if fault := template_fault(text):
-        raise ValueError(fault)
-    return text
-
-
-Url = Annotated[str, AfterValidator(_url)]
-Issuer = Annotated[str, AfterValidator(_issuer)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,252}$")]
-ClaimName = Annotated[str, Field(pattern=r"^[!-~]{1,253}$")]
-Origin = Annotated[str, AfterValidator(checked_origin)]
-WholeNumber = Annotated[int, Field(strict=True)]
-VoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
-Namespace = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,128}$")]
-ScopeName = Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,255}$")]  # RFC 6749, appendix A.4
-HostName = Annotated[str, AfterValidator(checked_host)]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\.(json|yaml|yml)$")]
-RawTemplate = Annotated[str, AfterValidator(_raw_template)]
-PerMinute = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
-
-
-class EntitlementSettings(Section):
-    """Which AARC-G002 entitlements say that somebody is a member of a VO."""
-
-    claim: ClaimName = "eduperson_entitlement"
-    namespace: str = Field(
-        default="urn:mace:egi.eu",
-        pattern=r"^urn:[a-z0-9][a-z0-9-]{0,31}(:[A-Za-z0-9][A-Za-z0-9._-]{0,252}){1,8}$",
-    )
-    authorities: tuple[Word, ...] = Field(default=("aai.egi.eu",), min_length=1)
-    roles: tuple[Word, ...] = ("member", "vm_operator")
-    from_token: bool = Field(default=False, strict=True)
-
-    @field_validator("namespace")
-    @classmethod
-    def _names_no_group(cls, namespace: str) -> str:
-        if "group" in namespace.split(":"):
-            raise ValueError("must end before `:group:`")
-        return namespace
-
-
-class RealmRoleSettings(Section):
-    """Which Keycloak roles `access:<vo>:<level>` count; without a claim none is read."""
-
-    claim: ClaimName | None = None
-    levels: tuple[Word, ...] = ("ap-a", "ap-a1", "ap-b", "ap-u", "ap-d")
-
-
-class PersonSettings(Section):
-    """Somebody by the pair that their provider guarantees to be unique; no `vo`: in every VO."""
-
-    iss: Issuer
-    sub: str = Field(min_length=1, max_length=255)
-    vo: VoName | None = None
-
-
-def _holder(value: object) -> str | PersonSettings:
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,252}", value):
-        return value
-    try:
-        return PersonSettings.model_validate(value)
-    except ValidationError as error:
-        keys = sorted({str(part["loc"][0]) for part in error.errors() if part["loc"]})
-        wrong = f"; look at {', '.join(keys)}" if keys else ""
-        raise ValueError(
-            f"must be a role or level as one word, or a person {{iss, sub, vo}}{wrong}"
-        ) from error
-
-
-Holder = Annotated[str | PersonSettings, PlainValidator(_holder)]
-
-
-class RoleSettings(Section):
-    """Who is more than a user: by an entitlement's role, a realm role's level, or by person."""
-
-    operator: tuple[Holder, ...] = ()
-    editor: tuple[Holder, ...] = ()
-    auditor: tuple[Holder, ...] = ()
-
-
-def _texts(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-class AuthSettings(Section):
-    """Whose tokens are taken (`OP`, exact issuers), which VOs are served and who is who there.
-
-    `client_id` and `scopes` are for those who log in, and are told to everybody.
-    """
-
-    OP: tuple[Issuer, ...] = ()
-    VO: tuple[VoName, ...] = Field(min_length=1)
-    audience: Annotated[
-        Annotated[tuple[ClaimName, ...], Field(min_length=1)] | None, BeforeValidator(_texts)
-    ] = None
-    entitlements: EntitlementSettings = EntitlementSettings()
-    realm_roles: RealmRoleSettings = RealmRoleSettings()
-    roles: RoleSettings = RoleSettings()
-    client_id: str | None = Field(default=None, pattern=r"^[!-~]{1,255}$")
-    scopes: tuple[ScopeName, ...] = (
-        "openid",
-        "profile",
-        "offline_access",
-        "eduperson_entitlement",
-    )
-
-    @field_validator("roles")
-    @classmethod
-    def _people_can_come(cls, roles: RoleSettings, known: ValidationInfo) -> RoleSettings:
-        for holder in (*roles.operator, *roles.editor, *roles.auditor):
-            if isinstance(holder, PersonSettings):
-                if holder.iss not in known.data.get("OP", (holder.iss,)):
-                    raise ValueError(f"names the issuer {shown(holder.iss)}, which OP does not")
-                if holder.vo not in (None, *known.data.get("VO", (holder.vo,))):
-                    raise ValueError(f"names the VO {shown(holder.vo)}, which VO does not")
-        return roles
-
-
-class NomadSection(Section):
-    """Section `nomad` of the file: what is the same for every machine of the site."""
-
-    namespaces: Mapping[VoName, Namespace] = {}
-    timeout_s: float = Field(default=10, gt=0, le=600, strict=True)
 
 
 class GpuSettings(Section):

@@ -17,8 +17,16 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from reconciler.auth_sections import AuthSettings
+from reconciler.fields import Section, Url
+from reconciler.nomad_section import (
+    DEFAULT_ADDRESS,
+    NomadSection,
+    NomadSettings,
+    TargetSettings,
+    targets_of,
+)
 from reconciler.sections import (
-    AuthSettings,
     CpuSettings,
     DeletionSettings,
     EndpointSettings,
@@ -28,9 +36,7 @@ from reconciler.sections import (
     LimitSettings,
     MainConf,
     QuotaSettings,
-    Section,
     SpecsSettings,
-    Url,
     source_of,
 )
 from specs.priorities import PriorityClasses
@@ -38,8 +44,6 @@ from specs.sealing import Seal, keys_of
 from specs.texts import near, pointer, shown
 from specs.userconf import userconf_faults
 from specs.yaml_text import Document, YamlFault, read_yaml
-
-DEFAULT_ADDRESS: Final = "http://127.0.0.1:4646"
 
 SECRET_VARIABLES: Final = frozenset(
     {
@@ -56,21 +60,6 @@ SECRET_VARIABLES: Final = frozenset(
 
 class SettingsFault(Exception):
     """The settings can't be used. `str()` says every fault, one a line, fit for the operator."""
-
-
-class NomadSettings(Section):
-    """How Nomad is reached; from Nomad's own variables. Paths are files in PEM form."""
-
-    address: Url = DEFAULT_ADDRESS
-    token: str | None = Field(default=None, repr=False)
-    region: str | None = None
-    cacert: Path | None = None
-    client_cert: Path | None = None
-    client_key: Path | None = None
-    tls_server_name: str | None = None
-    skip_verify: bool = False
-    http_auth: str | None = Field(default=None, repr=False)
-    timeout_s: float = 10
 
 
 class Environment(Section):
@@ -118,8 +107,8 @@ class Environment(Section):
 class Settings(Section):
     """Everything that a process is started with.
 
-    `etc` is the folder that was read; `namespaces` maps a VO to Nomad's namespace; `userconf` is
-    the checked tree of `userconf.yaml`, `job_template` the text of `job.nomad`.
+    `etc` is the folder that was read; `targets` are the site's clusters, at least one;
+    `userconf` is the checked tree of `userconf.yaml`, `job_template` the text of `job.nomad`.
     """
 
     etc: Path
@@ -136,7 +125,7 @@ class Settings(Section):
     host: str
     port: int
     auth: AuthSettings
-    namespaces: Mapping[str, str]
+    targets: tuple[TargetSettings, ...]
     gpu: GpuSettings
     cpu: CpuSettings
     endpoints: EndpointSettings
@@ -150,7 +139,6 @@ class Settings(Section):
     priorities: PriorityClasses
     drift: Literal["repair", "report"]
     orphans: Literal["report", "stop"]
-    nomad: NomadSettings
     job_template: str = Field(repr=False)
     userconf: Mapping[str, Any] = Field(repr=False)
 
@@ -180,7 +168,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         host=env.HOST,
         port=env.PORT,
         auth=conf.auth,
-        namespaces=conf.nomad.namespaces,
+        targets=_targets(folder, conf.nomad, _nomad_settings(env, conf.nomad.timeout_s)),
         gpu=conf.gpu,
         cpu=conf.cpu,
         endpoints=conf.endpoints,
@@ -194,7 +182,6 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         priorities=conf.priorities,
         drift=conf.drift,
         orphans=conf.orphans,
-        nomad=_nomad_settings(env, conf.nomad.timeout_s),
         job_template=_read_text(folder / "job.nomad"),
         userconf=_read_userconf(folder / "userconf.yaml", vos=_known_vos(conf)),
     )
@@ -237,6 +224,17 @@ def packaged_etc() -> Path:
     return Path(str(resources.files("ai4papi"))) / "etc"
 
 
+def _targets(
+    folder: Path, section: NomadSection, first: NomadSettings
+) -> tuple[TargetSettings, ...]:
+    try:
+        return targets_of(section, first)
+    except (OSError, ValueError) as error:
+        # A ValueError may quote what it could not read, and that is a token.
+        said = str(error) if isinstance(error, OSError) else "a token is one line of ASCII"
+        raise SettingsFault(f"{folder / 'main_conf.yaml'}: nomad.clusters: {said}") from error
+
+
 def _nomad_settings(env: Environment, timeout_s: float) -> NomadSettings:
     return NomadSettings(
         address=env.NOMAD_ADDR or DEFAULT_ADDRESS,
@@ -270,7 +268,7 @@ def _read_main_conf(path: Path) -> MainConf:
         conf = MainConf.model_validate(tree)
     except ValidationError as error:
         raise _settings_fault(error, MainConf, lambda at: _where(path, document, at)) from error
-    missing = [vo for vo in conf.auth.VO if vo not in conf.nomad.namespaces]
+    missing = [vo for vo in conf.auth.VO if vo not in conf.nomad.everywhere]
     if missing:
         where = _where(path, document, "/nomad/namespaces")
         raise SettingsFault(f"{where}: no entry for {', '.join(missing)}; add its namespace")
@@ -280,7 +278,7 @@ def _read_main_conf(path: Path) -> MainConf:
 def _known_vos(conf: MainConf) -> Sequence[str]:
     # Also those that are no longer served: rules for them do no harm. A misspelt one would leave
     # its VO without a limit.
-    return list(dict.fromkeys((*conf.auth.VO, *conf.nomad.namespaces)))
+    return list(dict.fromkeys((*conf.auth.VO, *conf.nomad.everywhere)))
 
 
 def _read_userconf(path: Path, *, vos: Sequence[str]) -> Mapping[str, Any]:

@@ -54,10 +54,11 @@ class WishChanges:
     """The store's feed after `position`: every change of a wish, urgent.
 
     What came before is found by the first list, so `position` is read before anything starts.
+    `queue_of` returns the queue of a VO's cluster.
     """
 
     store: SpecStore
-    queue: WorkQueue[str]
+    queue_of: Callable[[str], WorkQueue[str]]
     position: int
     name: str = "wishes"
 
@@ -72,19 +73,23 @@ class WishChanges:
                 stop.wait(WISHES_WAIT_S)
 
     def _take(self) -> None:
-        for position, uid, owner in self.store.wishes_after(self.position):
-            self.queue.add(uid, Urgency.USER, flow=" ".join(owner))
-            self.position = position
+        for wished in self.store.wishes_after(self.position):
+            queue = self.queue_of(wished.vo)
+            queue.add(wished.uid, Urgency.USER, flow=" ".join(wished.owner))
+            self.position = wished.position
         self.store.wait_for_wishes(self.position, timeout_s=WISHES_WAIT_S)
 
 
 @dataclass(slots=True)
 class ClusterChanges:
-    """Nomad's event stream, with a fresh list after every connect: it fills the mirror."""
+    """Nomad's event stream, with a fresh list after every connect: it fills the mirror.
+
+    `heads` returns those of the deployments that belong to this cluster.
+    """
 
     cluster: Cluster
     mirror: Mirror
-    store: SpecStore
+    heads: Callable[[], Sequence[Head]]
     queue: WorkQueue[str]
     namespaces: dict[str, str]
     random: Callable[[], float]
@@ -111,7 +116,7 @@ class ClusterChanges:
                 extra={"error": str(trouble), "failures": self.failures},
             )
             if self.failures == OUTAGE_TRIES:
-                look_at_all(self.store, self.queue)
+                look_at_all(self.heads(), self.queue)
             # One connection of one process: to try every few seconds costs nobody anything, and
             # nobody waits for long after an outage of hours.
             tries = min(self.failures, SLOWEST_TRY)
@@ -148,10 +153,11 @@ class ClusterChanges:
             if first is None:
                 return
             self.guard.check()
-            fill(self.mirror, self.cluster, adopted_among(self.store.heads(), self.namespaces))
-            due = enqueue_due(self.store, self.mirror, self.queue, self.namespaces, now=self.now())
+            fill(self.mirror, self.cluster, adopted_among(self.heads(), self.namespaces))
+            jobs = self.mirror.indexes()
+            due = enqueue_due(self.heads(), jobs, self.queue, self.namespaces, now=self.now())
             if self.failures >= OUTAGE_TRIES or self.guard.trouble:
-                look_at_all(self.store, self.queue)
+                look_at_all(self.heads(), self.queue)
             log.info("cluster listed", extra={"index": self.mirror.job_index, "due": due})
             yield first
             yield from stream
@@ -164,11 +170,12 @@ class Resync:
 
     cluster: Cluster
     mirror: Mirror
-    store: SpecStore
+    heads: Callable[[], Sequence[Head]]
     queue: WorkQueue[str]
     namespaces: dict[str, str]
     guard: StoreGuard
     orphans: Orphans
+    let_in: Callable[[], int]
     now: Callable[[], datetime]
 
     def run_once(self) -> int:
@@ -176,8 +183,8 @@ class Resync:
 
         Raises: ClusterError; the stream's own loop deals with the cause.
         """
-        self.store.let_in()  # room that nobody's write made: a limit was raised
-        adopted = adopted_among(self.store.heads(), self.namespaces)
+        self.let_in()  # room that nobody's write made: a limit was raised
+        adopted = adopted_among(self.heads(), self.namespaces)
         known_index = self.mirror.job_index
         listed = list_ours(self.cluster, adopted)
         for ref in self.mirror.compare(listed, known_index=known_index):
@@ -185,10 +192,10 @@ class Resync:
         trouble = self.guard.trouble
         self.guard.keep_up()
         if trouble != self.guard.trouble:
-            look_at_all(self.store, self.queue)
+            look_at_all(self.heads(), self.queue)
         jobs = self.mirror.indexes()
-        heads = self.store.heads()
-        due = _enqueue(heads, jobs, self.queue, self.namespaces, now=self.now())
+        heads = self.heads()
+        due = enqueue_due(heads, jobs, self.queue, self.namespaces, now=self.now())
         known = {ref: job for ref, (job, _) in jobs.items()}
         self.orphans.look(known, heads, may_stop=not self.guard.trouble)
         return due
@@ -200,14 +207,14 @@ class Audit:
     that missed an event."""
 
     mirror: Mirror
-    store: SpecStore
+    heads: Callable[[], Sequence[Head]]
     queue: WorkQueue[str]
     audits: set[str]
     random: Callable[[], float]
 
     def run_once(self, *, over_s: float) -> int:
         """Have every job read and compared once, spread over `over_s` seconds; return how many."""
-        uids = [h.uid for h in self.store.heads() if not h.being_deleted and not h.suspended]
+        uids = [h.uid for h in self.heads() if not h.being_deleted and not h.suspended]
         self.audits.update(uids)
         self.mirror.doubt()
         for uid in uids:
@@ -246,12 +253,12 @@ def adopted_among(heads: Sequence[Head], namespaces: Mapping[str, str]) -> list[
     return [JobRef(namespaces[h.vo], h.uid) for h in heads if h.adopted and h.vo in namespaces]
 
 
-def look_at_all(store: SpecStore, queue: WorkQueue[str]) -> None:
-    """Put every deployment on the queue: when an outage begins, and when it is over.
+def look_at_all(heads: Sequence[Head], queue: WorkQueue[str]) -> None:
+    """Put all of these deployments on the queue: when an outage begins, and when it is over.
 
     Nobody shall read yesterday's "Synced" meanwhile, nor of an outage that is over.
     """
-    for head in store.heads():
+    for head in heads:
         queue.add(head.uid, Urgency.RESYNC)
 
 
@@ -262,19 +269,6 @@ def ask_again(queue: WorkQueue[str], waiting: WaitingForRoom) -> None:
 
 
 def enqueue_due(
-    store: SpecStore,
-    mirror: Mirror,
-    queue: WorkQueue[str],
-    namespaces: dict[str, str],
-    *,
-    now: datetime,
-) -> int:
-    """Put every deployment that needs a look on the queue; return how many need one now."""
-    jobs = mirror.indexes()
-    return _enqueue(store.heads(), jobs, queue, namespaces, now=now)
-
-
-def _enqueue(
     heads: Sequence[Head],
     jobs: dict[JobRef, tuple[Job, int]],
     queue: WorkQueue[str],
@@ -282,6 +276,10 @@ def _enqueue(
     *,
     now: datetime,
 ) -> int:
+    """Put every deployment that needs a look on the queue; return how many need one now.
+
+    `heads` must have been read after `jobs`, which are the mirror's.
+    """
     due = due_among(heads, jobs, namespaces)
     for uid in due:
         queue.add(uid, Urgency.RESYNC)

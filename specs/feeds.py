@@ -26,6 +26,7 @@ WISHES_AFTER: Final = (
         deployments.c.uid,
         deployments.c.owner_iss,
         deployments.c.owner_sub,
+        deployments.c.vo,
     )
     .where(deployments.c.wished > bindparam("after"))
     .order_by(deployments.c.wished)
@@ -42,17 +43,18 @@ CHANGES_AFTER: Final = select(_CHANGES).order_by(_CHANGES.c.version).limit(bindp
 
 
 class Wished(NamedTuple):
-    """One wish of the feed: where it stands in it, its record, and whose it is."""
+    """One wish of the feed: where it stands in it, its record, whose it is and in which VO."""
 
     position: int
     uid: str
     owner: Owner
+    vo: str
 
 
 def wishes_after(connection: Connection, position: int, limit: int) -> Sequence[Wished]:
     """Return every record wished anew after `position`, oldest first."""
     rows = connection.execute(WISHES_AFTER, {"after": position, "at_most": limit})
-    return [Wished(row[0], row[1], Owner(row[2], row[3])) for row in rows]
+    return [Wished(row[0], row[1], Owner(row[2], row[3]), row[4]) for row in rows]
 
 
 def changes_after(connection: Connection, version: int, limit: int) -> tuple[int, Sequence[str]]:

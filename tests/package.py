@@ -22,7 +22,8 @@ assert api.DISTRIBUTION == "ai4papi"
 assert (PAGES / "swagger-ui/swagger-ui.css").is_file()
 runtime = open_runtime(load_settings({"AI4PAPI_CLUSTER": "simulated", "AI4PAPI_AUTH": "local"}))
 assert "usergroup" in runtime.settings.job_template
-print("etc from", runtime.settings.etc, "| template groups", len(runtime.template()["TaskGroups"]))
+groups = runtime.targets[0].template()["TaskGroups"]
+print("etc from", runtime.settings.etc, "| template groups", len(groups))
 runtime.stop()
 """
 

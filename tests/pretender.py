@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from reconciler.cluster.nomad import NomadCluster
 from reconciler.jobs import JobRef
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 
 REF = JobRef("ns", "j1")
 JOB = {"ID": "j1", "Namespace": "ns"}

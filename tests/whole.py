@@ -93,28 +93,29 @@ class Parts:
         return Resync(
             self.cluster,
             self.mirror,
-            self.store,
+            self.store.heads,
             self.queue,
             NAMESPACES,
             guard=self.guard,
             orphans=Orphans(self.cluster, self.store_id, self.store.deleted, orphans),
+            let_in=self.store.let_in,
             now=self.now,
         )
 
     def audit(self) -> Audit:
         """Return the slow comparison by content."""
-        return Audit(self.mirror, self.store, self.queue, self.reconciler.audits, self.random)
+        return Audit(self.mirror, self.store.heads, self.queue, self.reconciler.audits, self.random)
 
     def wish_changes(self) -> WishChanges:
         """Return the source that follows the store's feed from now on."""
-        return WishChanges(self.store, self.queue, position=self.store.newest_version())
+        return WishChanges(self.store, lambda _: self.queue, position=self.store.newest_version())
 
     def cluster_changes(self) -> ClusterChanges:
         """Return the source that follows Nomad's events."""
         return ClusterChanges(
             self.cluster,
             self.mirror,
-            self.store,
+            self.store.heads,
             self.queue,
             NAMESPACES,
             random=self.random,
@@ -196,7 +197,9 @@ class Whole:
         fill(self.mirror, self.cluster, adopted)  # type: ignore[arg-type]
         with self.pretend.nomad.reading() as world:
             self._told = world.ring[-1].position if world.ring else 0
-        return enqueue_due(self.store, self.mirror, self.queue, NAMESPACES, now=self.now())
+        return enqueue_due(
+            self.store.heads(), self.mirror.indexes(), self.queue, NAMESPACES, now=self.now()
+        )
 
     def put(
         self,
@@ -220,7 +223,7 @@ class Whole:
         """Let news travel and looks happen until there is nothing left; return the looks."""
         looks = 0
         while True:
-            for position, uid, _ in self.store.wishes_after(self._wished):
+            for position, uid, *_ in self.store.wishes_after(self._wished):
                 self.queue.add(uid)
                 self._wished = position
             self._listen()

@@ -1,7 +1,7 @@
 """`ai4papi adopt`: shows what the platform before this one started, and takes it over."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -71,20 +71,30 @@ def adopt(chosen: Chosen, form: AdoptFormat, *, dry_run: bool, yes: bool) -> Non
 def _adopt(
     runtime: Runtime, chosen: Chosen, form: AdoptFormat, *, dry_run: bool, yes: bool
 ) -> None:
-    runtime.cluster.ensure_namespaces()
-    if trouble := runtime.guard.check():
-        raise CommandFailed(Code.POLICY, trouble)
     issuers = _issuers(runtime.settings, chosen.issuer)
-    over = Takeover(runtime.cluster, runtime.store, runtime.reconciler.site, issuers)
-    found = over.find(ids=chosen.ids, owner=chosen.owner, namespace=chosen.namespace)
-    able = [one for one in found if one.record is not None]
+    there = [
+        (over, one)
+        for over in _takeovers(runtime, issuers)
+        for one in over.find(ids=chosen.ids, owner=chosen.owner, namespace=chosen.namespace)
+    ]
+    found = [one for _, one in there]
+    able = [(over, one) for over, one in there if one.record is not None]
     if form is AdoptFormat.TABLE:
         _show(found)
     if able and not (dry_run or yes):
         ask(f"Take over {len(able)} jobs as they run?", next_command="ai4papi adopt -y")
-    taken = [] if dry_run else [over.take(one, actor=ACTOR) for one in able]
+    taken = [] if dry_run else [over.take(one, actor=ACTOR) for over, one in able]
     _tell(found, taken, form)
     _fail_on(chosen, found, taken)
+
+
+def _takeovers(runtime: Runtime, issuers: tuple[str, ...]) -> Iterator[Takeover]:
+    """Yield what takes over in each of the site's clusters. Raises: CommandFailed; ClusterError."""
+    for target in runtime.targets:
+        target.cluster.ensure_namespaces()
+        if trouble := target.guard.check():
+            raise CommandFailed(Code.POLICY, trouble)
+        yield Takeover(target.cluster, runtime.store, target.reconciler.site, issuers)
 
 
 def _issuers(settings: Settings, issuer: str | None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from reconciler.cluster.refusals import error_of
 from reconciler.cluster.session import CONNECT_S, Sessions, client_certificate, trusted
 from reconciler.errors import ClusterError, ClusterForbidden, ClusterUnavailable, JobRejected
 from reconciler.jobs import Json
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

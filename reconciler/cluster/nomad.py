@@ -43,7 +43,7 @@ from reconciler.jobs import (
     Rollout,
     Verdict,
 )
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 
 CONNECTIONS: Final = 32
 """Connections to Nomad at most, the event stream aside. Nomad grants one address 100."""

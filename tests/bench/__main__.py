@@ -134,7 +134,9 @@ def converge(folder: Path, agent: DevAgent, count: int, rounds: int) -> list[Fig
 def _prepared(runtime: Runtime, uid: str) -> dict[str, object]:
     deployment = runtime.store.get(uid)
     assert deployment is not None
-    return dict(render(deployment, runtime.template(), runtime.reconciler.site).job)
+    return dict(
+        render(deployment, runtime.targets[0].template(), runtime.targets[0].reconciler.site).job
+    )
 
 
 def _bare_rate(agent: DevAgent, jobs: list[dict[str, object]], threads: int) -> float:
@@ -182,14 +184,14 @@ def quiet_pass(home: Path, agent: DevAgent, count: int) -> list[Figure]:
         fill(runtime, count, prefix="q")
         runtime.start()
         wait_until(lambda: _settled(runtime, count), within_s=600, every_s=0.2)
-        wait_until(lambda: runtime.resync.run_once() == 0, within_s=120, every_s=1)
+        wait_until(lambda: runtime.targets[0].resync.run_once() == 0, within_s=120, every_s=1)
         before = _newest_evaluation(agent)
         with WireCount() as wire:
-            passes = [_seconds(runtime.resync.run_once) for _ in range(ROUNDS)]
+            passes = [_seconds(runtime.targets[0].resync.run_once) for _ in range(ROUNDS)]
             wait_until(lambda: _settled(runtime, count), within_s=60)
         evaluations = _newest_evaluation(agent) - before
         calls = len(wire.calls) / ROUNDS
-        floors = [_seconds(runtime.cluster.list_jobs) for _ in range(ROUNDS)]
+        floors = [_seconds(runtime.targets[0].cluster.list_jobs) for _ in range(ROUNDS)]
         tell(f"quiet pass at {count}: calls {sorted(set(wire.calls))}, {calls:g} each")
     reads_only = all(call.startswith("GET ") for call in wire.calls)
     # Each namespace has its pages, and every deployment is in one of them.
@@ -222,7 +224,7 @@ def _newest_evaluation(agent: DevAgent) -> int:
 
 
 def _settled(runtime: Runtime, count: int) -> bool:
-    state = runtime.queue.state()
+    state = runtime.targets[0].queue.state()
     return _applied(runtime) >= count and not (state.waiting or state.working or state.delayed)
 
 

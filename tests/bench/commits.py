@@ -180,5 +180,5 @@ def _applied(runtime: Runtime) -> int:
 
 
 def _quiet(runtime: Runtime) -> bool:
-    state = runtime.queue.state()
+    state = runtime.targets[0].queue.state()
     return not (state.waiting or state.working or state.delayed)

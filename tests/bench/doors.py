@@ -15,7 +15,7 @@ from api.app import create_app
 from api.auth import Authenticator, Role, User
 from api.serve import running, services_of
 from api.trust import oidc_authenticator
-from reconciler.settings import AuthSettings
+from reconciler.auth_sections import AuthSettings
 from specs.model import Owner
 from tests.bench.site import VO, open_site
 

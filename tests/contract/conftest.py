@@ -16,7 +16,7 @@ from reconciler.cluster.simulator.cluster import SimulatedCluster
 from reconciler.cluster.simulator.http import serve
 from reconciler.cluster.simulator.nodes import node
 from reconciler.cluster.simulator.state import SimulatedNomad
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 from specs.store import SpecStore
 from tests.builders import SEAL
 from tests.contract.doors import DEVICE, Case, Door

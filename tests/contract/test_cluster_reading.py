@@ -9,7 +9,7 @@ import pytest
 from reconciler.cluster.nomad import NomadCluster
 from reconciler.errors import ClusterForbidden, JobRejected
 from reconciler.jobs import Allocation, Job, JobGone, JobRef
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 from tests.contract.conftest import on_the_wire
 from tests.contract.doors import (
     Case,

@@ -436,7 +436,7 @@ def test_a_touch_has_the_record_looked_at_without_a_new_wish(store: SpecStore) -
     position = version(store)
     touched = store.touch(record.uid)
     assert store.get(record.uid) == touched
-    assert [uid for _, uid, _ in store.wishes_after(position)] == [record.uid]
+    assert [uid for _, uid, *_ in store.wishes_after(position)] == [record.uid]
     assert (touched.generation, touched.status.observed_at) == (record.generation, None)
     assert touched.status.phase is Phase.RUNNING
     assert touched.applied == an_applied()
@@ -712,7 +712,7 @@ def test_writers_of_several_processes_wait_for_each_other(store: SpecStore, url:
     assert [writer.returncode for writer in writers] == [0, 0]
     assert [len(answer) for answer in answers] == [20] * 4  # type: ignore[arg-type]
     assert [len(words) for words in told] == [80, 80]
-    assert [position for position, _, _ in store.wishes_after(0)] == list(range(1, 161))
+    assert [position for position, *_ in store.wishes_after(0)] == list(range(1, 161))
 
 
 def test_a_wish_written_by_another_process_is_noticed(store: SpecStore, url: str) -> None:

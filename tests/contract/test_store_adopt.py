@@ -50,7 +50,7 @@ def test_it_is_read_back_with_the_job_it_was_found_with(store):
     assert (record.adopted, record.applied.index, record.generation) == (True, 10, 1)
     assert store.secrets(UID) == {PASSWORD: "a long password"}
     assert reasons(store, UID) == ["Adopted"]
-    assert [uid for _, uid, _ in store.wishes_after(0)] == [UID]
+    assert [uid for _, uid, *_ in store.wishes_after(0)] == [UID]
 
 
 def test_it_is_adopted_until_another_job_is_on_record(store):

@@ -206,7 +206,7 @@ def test_reconcile_has_the_loop_look_without_a_new_generation(me, server, manife
     answer = me.post("/v1/specs/train-a/reconcile")
     assert answer.status_code == 202
     assert answer.json()["generation"] == made["metadata"]["generation"]
-    woken = [uid for _, uid, _ in server.store.wishes_after(position)]
+    woken = [uid for _, uid, *_ in server.store.wishes_after(position)]
     assert woken == [made["metadata"]["uid"]]
 
 

@@ -234,11 +234,11 @@ def test_a_comparison_finds_what_is_missing_edited_or_stopped(environ):
         record, _ = runtime.store.create(wish, owner=ALICE, owner_name="Alice", source={})
         verdict, changes = runtime.compare(record)
         assert (verdict.effect, changes) == ("creates", (NO_JOB,))
-        job = render(record, runtime.template(), runtime.reconciler.site).job
-        runtime.cluster.register_job({**job, "Datacenters": ["x"]}, if_index=0)
+        job = render(record, runtime.targets[0].template(), runtime.targets[0].reconciler.site).job
+        runtime.targets[0].cluster.register_job({**job, "Datacenters": ["x"]}, if_index=0)
         _, changes = runtime.compare(record)
         assert changes == (FieldChange("Datacenters[0]", "*", "x"),)
-        runtime.cluster.stop_job(JobRef(job["Namespace"], job["ID"]))
+        runtime.targets[0].cluster.stop_job(JobRef(job["Namespace"], job["ID"]))
         _, changes = runtime.compare(record)
         assert STOPPED in changes
     finally:

@@ -25,7 +25,7 @@ def runtime(tmp_path, monkeypatch):
     runtime = open_runtime(load_settings(environ))
     odd = a_new_job(3, ID="a/b")
     for job in (an_old_job(1), a_new_job(2, owner="bob"), odd, a_new_job(4, Name="tool-cvat-4")):
-        runtime.cluster._nomad.register(job)  # type: ignore[attr-defined]
+        runtime.targets[0].cluster._nomad.register(job)  # type: ignore[attr-defined]
     monkeypatch.setattr(verb, "open_runtime", lambda _: runtime)
     yield runtime
     runtime.store.close()

@@ -42,10 +42,10 @@ def test_a_pass_registers_what_is_wished_says_so_and_is_settled(runtime):
 def test_a_second_pass_has_nothing_to_do(runtime):
     ref = JobRef("ai4eosc", put(runtime, "train-a"))
     reconcile_once(runtime, tell=lambda _: None)
-    index = runtime.cluster.read_job(ref)["JobModifyIndex"]
+    index = runtime.targets[0].cluster.read_job(ref)["JobModifyIndex"]
     report = reconcile_once(runtime, tell=lambda _: None)
     assert report.failed == ()
-    assert runtime.cluster.read_job(ref)["JobModifyIndex"] == index
+    assert runtime.targets[0].cluster.read_job(ref)["JobModifyIndex"] == index
 
 
 def test_a_pass_takes_a_deletion_to_its_end(runtime):
@@ -60,7 +60,7 @@ def test_a_pass_takes_a_deletion_to_its_end(runtime):
 
 def test_a_pass_names_what_it_could_not_settle(runtime, monkeypatch):
     monkeypatch.setattr(once, "PASS_S", 0.2)
-    runtime.template.hcl = 'job "x" {}'
+    runtime.targets[0].template.hcl = 'job "x" {}'
     put(runtime, "train-a")
     report = reconcile_once(runtime, tell=lambda _: None)
     assert report.failed == ("train-a",)

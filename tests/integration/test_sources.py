@@ -30,7 +30,7 @@ def changes(whole):
     return ClusterChanges(
         whole.cluster,
         whole.mirror,
-        whole.store,
+        whole.store.heads,
         whole.queue,
         NAMESPACES,
         random=lambda: 0.0,
@@ -91,7 +91,7 @@ def test_a_short_break_costs_no_look(whole, changes):
 
 def test_r16_a_locked_store_does_not_end_the_feed(whole, monkeypatch):
     """R16: what was wished while the database was locked is found when it is free."""
-    wishes = WishChanges(whole.store, whole.queue, position=whole.store.newest_version())
+    wishes = WishChanges(whole.store, lambda _: whole.queue, position=whole.store.newest_version())
     uid = whole.put()
     read = whole.store.wishes_after
     locked = [StoreUnavailable("database is locked")]

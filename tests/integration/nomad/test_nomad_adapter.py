@@ -14,7 +14,7 @@ from reconciler.errors import (
     JobRejected,
 )
 from reconciler.jobs import JobRef, Registered
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 from tests.pretender import (
     JOB,
     REF,

@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.cluster.nomad import NomadCluster
 from reconciler.errors import ClusterError, ClusterUnavailable
-from reconciler.settings import NomadSettings
+from reconciler.nomad_section import NomadSettings
 from tests.authority import Authority
 from tests.pretender import JOB, REF, WRITTEN, Answer, a_cluster, pretending
 

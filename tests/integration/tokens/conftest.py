@@ -14,7 +14,7 @@ from api.auth.https import getter, trust
 from api.auth.oidc import OidcAuthenticator
 from api.auth.provider import Provider as Asked
 from api.trust import rules_of
-from reconciler.settings import AuthSettings
+from reconciler.auth_sections import AuthSettings
 from tests.provider import NOW, Provider
 
 PATH = "/v1/specs"

@@ -1,0 +1,191 @@
+"""One Nomad cluster, and all that keeps the deployments of its VOs as they were declared.
+
+A site has one, or several. Nothing is shared between two but the store: each has its own mirror,
+queue, workers and back-off, so one that is down or slow delays no other.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from reconciler.apply import Hands
+from reconciler.cluster.protocol import Cluster
+from reconciler.devices import GpuModel
+from reconciler.diff import FieldChange, with_live_counts
+from reconciler.drift import NO_JOB, found_in
+from reconciler.endpoints import Endpoints
+from reconciler.errors import ClusterForbidden, JobRejected
+from reconciler.guard import StoreGuard
+from reconciler.jobs import JobRef, Json, Verdict
+from reconciler.loop import Reconciler
+from reconciler.mirror import Mirror
+from reconciler.nomad_section import TargetSettings
+from reconciler.orphans import Orphans, orphans_among
+from reconciler.queue import WorkQueue
+from reconciler.render import Site, TemplateFault, Wanted, check_template, render
+from reconciler.settings import Settings
+from reconciler.sources import Audit, ClusterChanges, Resync
+from reconciler.steps import Rules
+from reconciler.waiting import WaitingForRoom
+from specs.model import Deployment
+from specs.records import Head
+from specs.store import SpecStore, utc_now
+
+
+@dataclass(slots=True)
+class Template:
+    """`etc/job.nomad`, parsed by the cluster at first use and then kept: Nomad may be down at
+    start."""
+
+    cluster: Cluster
+    hcl: str
+    _parsed: Json | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __call__(self) -> Json:
+        """Return the template as Nomad's job JSON.
+
+        Raises: ClusterUnavailable; ClusterForbidden where the template itself is at fault.
+        """
+        with self._lock:
+            if self._parsed is None:
+                try:
+                    parsed = self.cluster.parse_job(self.hcl)
+                    check_template(parsed)
+                except (JobRejected, TemplateFault) as error:
+                    raise ClusterForbidden(f"etc/job.nomad: {error}") from error
+                self._parsed = parsed
+            return self._parsed
+
+
+class Target:
+    """The cluster of `chosen`, and the loop on it. Nothing runs before a `Controller` starts it.
+
+    `is_ours` says of a VO whether its deployments belong here; also VOs that the settings no longer
+    name belong somewhere.
+    """
+
+    def __init__(
+        self,
+        chosen: TargetSettings,
+        cluster: Cluster,
+        store: SpecStore,
+        settings: Settings,
+        *,
+        is_ours: Callable[[str], bool],
+    ) -> None:
+        self.name: Final = chosen.name
+        self.cluster = cluster
+        self.mirror = Mirror()
+        self.queue: WorkQueue[str] = WorkQueue(clock=time.monotonic, random=random.random)
+        self.namespaces = dict(chosen.namespaces)
+        self._store = store
+        self._is_ours = is_ours
+        self.guard = StoreGuard(cluster, store, min(self.namespaces.values(), default="default"))
+        self.template = Template(cluster, settings.job_template)
+        store_id = store.identity().store_id
+        waiting = WaitingForRoom(clock=time.monotonic)
+        self.reconciler = Reconciler(
+            store=store,
+            hands=Hands(cluster, self.mirror, store),
+            template=self.template,
+            site=_site(settings, self.namespaces, store_id),
+            endpoints=Endpoints(settings.endpoints.scheme, settings.endpoints.domain),
+            now=utc_now,
+            rules=lambda: Rules(
+                drift=settings.drift, gpu_model=settings.gpu.model, frozen=self.guard.trouble
+            ),
+            waiting=waiting,
+        )
+        self.changes = ClusterChanges(
+            cluster,
+            self.mirror,
+            self.heads,
+            self.queue,
+            self.namespaces,
+            random=random.random,
+            now=utc_now,
+            waiting=waiting,
+            guard=self.guard,
+            name=f"cluster-{self.name}",
+        )
+        self.resync = Resync(
+            cluster,
+            self.mirror,
+            self.heads,
+            self.queue,
+            self.namespaces,
+            guard=self.guard,
+            orphans=Orphans(cluster, store_id, store.deleted, settings.orphans),
+            let_in=store.let_in,
+            now=utc_now,
+        )
+        self.audit = Audit(
+            self.mirror, self.heads, self.queue, self.reconciler.audits, random.random
+        )
+
+    def heads(self) -> Sequence[Head]:
+        """Return the head of every deployment that belongs to this cluster, in no order."""
+        return [head for head in self._store.heads() if self._is_ours(head.vo)]
+
+    def orphans(self) -> Sequence[JobRef]:
+        """Return the jobs here that carry our marker and have no record, of whatever VO.
+
+        Raises: ClusterUnavailable while Nomad is out of sight.
+        """
+        jobs = [job for job, _ in self.mirror.indexes().values()]
+        return [job.ref for job in orphans_among(jobs, self._store.heads())]
+
+    def gpu_models(self, device: str) -> Sequence[GpuModel]:
+        """Return the models of `device` here with how many are free.
+
+        Raises: ClusterUnavailable while Nomad is out of sight.
+        """
+        return self.mirror.gpu_models(device)
+
+    def preview(self, deployment: Deployment) -> Verdict:
+        """Ask the scheduler what applying `deployment` would do now; nothing is changed.
+
+        Raises: ClusterError.
+        """
+        fresh = replace(deployment, generation=deployment.generation + 1)
+        wanted = render(fresh, self.template(), self.reconciler.site)
+        live = self.cluster.read_job(wanted.ref) if wanted.own else None
+        return self._verdict(wanted, wanted.job, live)
+
+    def compare(self, deployment: Deployment) -> tuple[Verdict, Sequence[FieldChange]]:
+        """Ask the scheduler what writing the wanted job would do, and find where the live differs.
+
+        A count that the job hands over to others is theirs. Nothing is changed.
+        Raises: ClusterError.
+        """
+        wanted = render(deployment, self.template(), self.reconciler.site)
+        live = self.cluster.read_job(wanted.ref)
+        if live is None:
+            return self._verdict(wanted, wanted.job, live), (NO_JOB,)
+        job = with_live_counts(wanted.job, live)
+        drift = found_in(live, job)
+        return self._verdict(wanted, job, live), drift.changes if drift else ()
+
+    def _verdict(self, wanted: Wanted, job: Json, live: Json | None) -> Verdict:
+        if wanted.own is None:
+            return self.cluster.plan_job(job)
+        if live is None or live["Stop"]:
+            return self.cluster.plan_job(wanted.own.job)
+        # A job that was taken over stays as it is, whatever of it is known.
+        return Verdict("none", live["JobModifyIndex"])
+
+
+def _site(settings: Settings, namespaces: dict[str, str], store_id: str) -> Site:
+    """Return the operator's choices that rendering depends on."""
+    return Site(
+        namespaces=namespaces,
+        gpu_device=settings.gpu.device,
+        gpu_model=settings.gpu.model,
+        mhz_per_cpu=settings.cpu.mhz_per_cpu if settings.cpu.unit == "mhz" else None,
+        store_id=store_id,
+        priorities={name: known.priority for name, known in settings.priorities.items()},
+    )
