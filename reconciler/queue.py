@@ -4,23 +4,21 @@ The semantics are those of client-go's workqueue (`util/workqueue/queue.go`): a 
 twice is handed out once; a key is never with two workers at a time; a key that is added while a
 worker has it comes back when that worker is done. On top of that, urgency with ageing: a key's rank
 is the moment it was added plus a handicap for less urgent reasons, so a user's change overtakes a
-resync, and nothing waits for ever. And fairness: keys of one flow (a user) rank behind each other,
-`SHARE_S` apart, so that ten thousand changes of one user don't stand before one of another's
-(start-time fair queueing, Goyal, Vin and Cheng 1997, with one cost for all).
+resync, and nothing waits for ever. And fairness: of one flow (a user) only the first key is in the
+race, and the one behind it enters when that has been taken. So flows take turns, however slowly the
+work goes, and ten thousand changes of one user don't stand before one of another's (round robin
+among flows, as Nagle proposed it for packets, RFC 970, with one cost for all).
 """
 
 import heapq
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-
-SHARE_S: Final = 0.01
-"""What one look is taken to cost: how far apart the keys of one flow rank."""
 
 FIRST_RETRY_S: Final = 0.25
 LAST_RETRY_S: Final = 60.0
@@ -60,6 +58,14 @@ def backoff_s(failures: int, *, random: Callable[[], float]) -> float:
     return whole_s * (0.5 + 0.5 * random())
 
 
+@dataclass(slots=True)
+class _Line(Generic[K]):
+    """The keys of one flow by rank; `turn` is the number of its one entry that is in the race."""
+
+    keys: list[tuple[float, int, K]] = field(default_factory=list)
+    turn: int = 0
+
+
 class WorkQueue(Generic[K]):
     """Keys to look at, each handed to one worker at a time. Safe to use from any thread.
 
@@ -73,18 +79,18 @@ class WorkQueue(Generic[K]):
         self._rank: dict[K, float] = {}
         self._added_at: dict[K, float] = {}
         self._working: set[K] = set()
-        self._ready: list[tuple[float, int, K]] = []
+        self._ready: list[tuple[float, int, float, K, str]] = []
+        self._lines: dict[str, _Line[K]] = {}
         self._due_at: dict[K, tuple[float, Urgency]] = {}
         self._delayed: list[tuple[float, int, K]] = []
         self._failures: dict[K, int] = {}
-        self._flow_ends: dict[str, float] = {}
         self._tie = count()
         self._shut_down = False
 
     def add(self, key: K, urgency: Urgency = Urgency.USER, *, flow: str = "") -> None:
         """Ask for a look at `key`; a more urgent reason than the waiting one moves it forward.
 
-        Keys of one `flow` wait behind each other, "" is none.
+        Flows take turns; "" is none: such a key waits for nobody but those of its rank.
         """
         with self._changed:
             self._add(key, urgency, flow)
@@ -137,7 +143,7 @@ class WorkQueue(Generic[K]):
         with self._changed:
             self._working.discard(key)
             if key in self._rank:
-                heapq.heappush(self._ready, (self._rank[key], next(self._tie), key))
+                self._enter(self._rank[key], key)
                 self._changed.notify()
 
     def shut_down(self) -> None:
@@ -156,15 +162,24 @@ class WorkQueue(Generic[K]):
 
     def _add(self, key: K, urgency: Urgency, flow: str = "") -> None:
         now = self._clock()
-        begins = max(now, self._flow_ends.get(flow, now))
-        rank = begins + urgency.value
+        rank = now + urgency.value
         if rank >= self._rank.get(key, float("inf")):
             return
-        if flow:
-            self._flow_ends[flow] = begins + SHARE_S
         self._rank[key] = rank
         self._added_at.setdefault(key, now)
-        heapq.heappush(self._ready, (rank, next(self._tie), key))
+        if not flow:
+            self._enter(rank, key)
+            return
+        line = self._lines.setdefault(flow, _Line())
+        number = next(self._tie)
+        heapq.heappush(line.keys, (rank, number, key))
+        if line.keys[0][1] == number:
+            line.turn = self._enter(rank, key, flow)
+
+    def _enter(self, rank: float, key: K, flow: str = "", *, not_before: float = 0.0) -> int:
+        number = next(self._tie)
+        heapq.heappush(self._ready, (max(rank, not_before), number, rank, key, flow))
+        return number
 
     def _admit_due(self) -> None:
         while self._delayed and self._delayed[0][0] <= self._clock():
@@ -176,15 +191,37 @@ class WorkQueue(Generic[K]):
 
     def _take(self) -> K | None:
         while self._ready:
-            rank, _, key = heapq.heappop(self._ready)
+            _, number, rank, key, flow = heapq.heappop(self._ready)
+            if flow and not self._has_turn(flow, number):
+                continue  # a more urgent key of that flow had it
             # Else it was moved forward, or a worker has it and `done` will bring it back.
-            if self._rank.get(key) == rank and key not in self._working:
+            waits = self._waits(key, rank)
+            if waits:
                 del self._rank[key], self._added_at[key]
                 self._due_at.pop(key, None)
                 self._working.add(key)
+            if flow:
+                self._give_turn(flow)
+            if waits:
                 return key
-        self._flow_ends.clear()
         return None
+
+    def _has_turn(self, flow: str, number: int) -> bool:
+        line = self._lines.get(flow)
+        return line is not None and line.turn == number
+
+    def _give_turn(self, flow: str) -> None:
+        line = self._lines[flow]
+        while line.keys and not self._waits(line.keys[0][2], line.keys[0][0]):
+            heapq.heappop(line.keys)
+        if not line.keys:
+            del self._lines[flow]
+            return
+        rank, _, key = line.keys[0]
+        line.turn = self._enter(rank, key, flow, not_before=self._clock())
+
+    def _waits(self, key: K, rank: float) -> bool:
+        return self._rank.get(key) == rank and key not in self._working
 
     def _wait_s(self, until: float | None) -> float | None:
         next_due_at = self._delayed[0][0] if self._delayed else None

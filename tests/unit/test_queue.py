@@ -2,6 +2,8 @@ import threading
 from time import monotonic
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.queue import (
     FIRST_RETRY_S,
@@ -237,6 +239,49 @@ def test_a_resync_is_not_starved_by_a_flow_that_never_ends(queue, clock):
         if take(queue) == "resync":
             break
     assert number <= 1100, "10 s of handicap, 10 ms apart"
+
+
+def test_flows_take_turns_however_slowly_the_work_goes(queue, clock):
+    for number in range(1000):
+        queue.add(f"many-{number}", Urgency.RESYNC, flow="alice")
+    for _ in range(200):
+        clock.now += 1  # a look takes a second, longer than any handicap
+        take(queue)
+    queue.add("one", flow="bob")
+    queue.add("two", Urgency.RESYNC, flow="carol")
+    taken = [take(queue) for _ in range(3)]
+    assert "one" in taken[:2]
+    clock.now += Urgency.RESYNC.value
+    assert "two" in [take(queue) for _ in range(3)]
+
+
+def test_a_more_urgent_key_of_a_flow_has_its_turn_and_the_flow_no_second_one(queue, clock):
+    queue.add("a-1", Urgency.RESYNC, flow="alice")
+    queue.add("a-2", flow="alice")
+    queue.add("a-3", flow="alice")
+    queue.add("b-1", flow="bob")
+    assert [take(queue) for _ in range(5)] == ["a-2", "b-1", "a-3", "a-1", None]
+
+
+def test_a_key_that_a_worker_has_does_not_stop_its_flow(queue):
+    queue.add("a-1", flow="alice")
+    assert take(queue) == "a-1"
+    queue.add("a-1", flow="alice")
+    queue.add("a-2", flow="alice")
+    assert [take(queue), take(queue)] == ["a-2", None]
+    queue.done("a-1")
+    assert [take(queue), take(queue)] == ["a-1", None]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(list(Urgency)), st.integers(0, 3))))
+def test_whatever_is_added_comes_out_once(added):
+    queue: WorkQueue[int] = WorkQueue(clock=lambda: 0.0, random=lambda: 0.0)
+    for key, urgency, flow in added:
+        queue.add(key, urgency, flow=str(flow) if flow else "")
+    taken = []
+    while (key := queue.get(timeout_s=0)) is not None:
+        taken.append(key)
+    assert sorted(taken) == sorted({key for key, _, _ in added})
 
 
 def test_a_look_in_ten_thousand_years_does_not_end_the_worker_that_waits(queue):
