@@ -3,7 +3,8 @@
 A crash between any two actions is harmless: the next look starts from what is there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
@@ -52,11 +53,12 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """Everything an action may touch."""
+    """Everything an action may touch. `turn` is held while a job is registered: see `Pressure`."""
 
     cluster: Cluster
     mirror: Mirror
     store: Records
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def apply(plan: Plan, deployment: Deployment, hands: Hands) -> Applied | None:
@@ -64,9 +66,15 @@ def apply(plan: Plan, deployment: Deployment, hands: Hands) -> Applied | None:
 
     Raises: ClusterError, with the actions before the failed one done.
     """
-    applied = plan.applied
-    if any(isinstance(action, RegisterJob) for action in plan.actions):
+    if not any(isinstance(action, RegisterJob) for action in plan.actions):
+        return _carry_out(plan, deployment, hands)
+    with hands.turn():
         _require_current(deployment, hands)
+        return _carry_out(plan, deployment, hands)
+
+
+def _carry_out(plan: Plan, deployment: Deployment, hands: Hands) -> Applied | None:
+    applied = plan.applied
     for action in plan.actions:
         index = _act(action, deployment.uid, hands)
         if applied is not None and index is not None:

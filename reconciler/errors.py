@@ -13,7 +13,14 @@ class ClusterError(Exception):
 
 
 class ClusterUnavailable(ClusterError):
-    """No answer, a broken one, or one that says "not now". Retry with back-off."""
+    """No answer, a broken one, or one that says "not now".
+
+    Retry with back-off, or in `again_s` seconds where that is known.
+    """
+
+    def __init__(self, message: str, *, again_s: float | None = None) -> None:
+        super().__init__(message)
+        self.again_s = again_s
 
 
 class JobConflict(ClusterError):

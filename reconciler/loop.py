@@ -192,7 +192,7 @@ def work_once(queue: WorkQueue[str], reconcile: Callable[[str], float | None], u
         log.error("cluster forbids", extra={"uid": uid, "error": str(error)})  # noqa: TRY400
         queue.retry(uid)
     except ClusterError as error:
-        delay_s = queue.retry(uid)
+        delay_s = _come_back(queue, uid, error)
         log.info(
             "will retry", extra={"uid": uid, "error": str(error), "delay_s": round(delay_s, 2)}
         )
@@ -205,6 +205,14 @@ def work_once(queue: WorkQueue[str], reconcile: Callable[[str], float | None], u
             queue.add_after(uid, look_again_s)
     finally:
         queue.done(uid)
+
+
+def _come_back(queue: WorkQueue[str], uid: str, error: ClusterError) -> float:
+    again_s = error.again_s if isinstance(error, ClusterUnavailable) else None
+    if again_s is None:
+        return queue.retry(uid)
+    queue.add_after(uid, again_s)
+    return again_s
 
 
 def work(queue: WorkQueue[str], reconcile: Callable[[str], float | None]) -> None:

@@ -96,6 +96,8 @@ class Mirror:
         self._job_index = 0
         self._heard_index = 0
         self._listed: dict[type, int] = {}
+        self._evaluating: set[str] = set()
+        self._evaluated = 0
 
     def replace(self, snapshot: Snapshot, *, known_index: int) -> None:
         """Take a complete list as the truth. From here on the mirror answers.
@@ -120,6 +122,7 @@ class Mirror:
             self._nodes = {node.id: node for node in snapshot.nodes.items}
             self._room = True
             self._doubted = False
+            self._evaluating.clear()
             self._listed = {
                 Job: snapshot.jobs.index,
                 JobGone: snapshot.jobs.index,
@@ -271,6 +274,12 @@ class Mirror:
             self._require_connection()
             return self._holds.models(self._nodes.values(), device)
 
+    def line(self) -> tuple[int, int]:
+        """Return how many evaluations wait for a scheduler, as far as the stream told, and how many
+        were made since the beginning; those of foreign jobs in our namespaces count."""
+        with self._lock:
+            return len(self._evaluating), self._evaluated
+
     @property
     def job_index(self) -> int:
         """The newest index at which a job is known to have changed."""
@@ -292,6 +301,7 @@ class Mirror:
 
     def _lose(self, trouble: str, kind: type[ClusterError]) -> None:
         self._connected, self._trouble, self._kind = False, trouble, kind
+        self._evaluating.clear()  # who was in line is not heard of any more
 
     def _written_after(self, index: int) -> dict[JobRef, _Entry]:
         return {ref: e for ref, e in self._entries.items() if e.written_index > index}
@@ -392,6 +402,7 @@ class Mirror:
         return True
 
     def _put_evaluation(self, evaluation: Evaluation) -> bool:
+        self._note_line(evaluation)
         entry = self._entries.get(evaluation.ref)
         if entry is None or evaluation.status not in DECIDED:
             return False
@@ -401,6 +412,13 @@ class Mirror:
         entry.evaluation = evaluation
         # One failed placement arrives twice: with the evaluation and with the blocked one it left.
         return evaluation.failures != (before.failures if before else ())
+
+    def _note_line(self, evaluation: Evaluation) -> None:
+        if evaluation.status == "pending":
+            self._evaluating.add(evaluation.id)
+        elif evaluation.id in self._evaluating:
+            self._evaluating.remove(evaluation.id)
+            self._evaluated += 1
 
 
 def _forget_old(allocations: dict[str, Allocation]) -> None:

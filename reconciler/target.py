@@ -24,6 +24,7 @@ from reconciler.loop import Reconciler
 from reconciler.mirror import Mirror
 from reconciler.nomad_section import TargetSettings
 from reconciler.orphans import Orphans, orphans_among
+from reconciler.pressure import Pressure
 from reconciler.queue import WorkQueue
 from reconciler.render import Site, TemplateFault, Wanted, check_template, render
 from reconciler.settings import Settings
@@ -88,9 +89,10 @@ class Target:
         self.template = Template(cluster, settings.job_template)
         store_id = store.identity().store_id
         waiting = WaitingForRoom(clock=time.monotonic)
+        pressure = Pressure(line=self.mirror.line, clock=time.monotonic, most=settings.workers)
         self.reconciler = Reconciler(
             store=store,
-            hands=Hands(cluster, self.mirror, store),
+            hands=Hands(cluster, self.mirror, store, pressure.turn),
             template=self.template,
             site=_site(settings, self.namespaces, store_id),
             endpoints=Endpoints(settings.endpoints.scheme, settings.endpoints.domain),

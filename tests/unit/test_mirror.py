@@ -4,7 +4,7 @@ import pytest
 
 from reconciler.cluster.protocol import Listing
 from reconciler.errors import ClusterUnavailable
-from reconciler.jobs import Changes, JobGone
+from reconciler.jobs import Changes, JobGone, JobRef
 from reconciler.mirror import KEPT_TERMINAL, Mirror, Snapshot
 from tests.builders import (
     REF,
@@ -151,6 +151,19 @@ def test_placement_failures_are_news_and_so_is_their_end(mirror):
     assert mirror.apply(Changes(13, (blocked,))) == frozenset()
     assert mirror.apply(Changes(14, (an_evaluation(modify_index=14),))) == {REF}
     assert mirror.apply(Changes(15, (an_evaluation(modify_index=15),))) == frozenset()
+
+
+def test_who_stands_in_nomads_line_is_counted_until_a_scheduler_has_had_it(mirror):
+    for number in range(3):
+        waits = an_evaluation(modify_index=12, id=f"e{number}", status="pending")
+        mirror.apply(Changes(12, (waits,)))
+    assert mirror.line() == (3, 0)
+    foreign = an_evaluation(ref=JobRef("ai4eosc", "theirs"), id="e0", modify_index=13)
+    mirror.apply(Changes(13, (foreign,)))
+    mirror.apply(Changes(14, (an_evaluation(id="e1", modify_index=14, status="canceled"),)))
+    assert mirror.line() == (1, 2)
+    mirror.lose("gone")
+    assert mirror.line() == (0, 2)
 
 
 def test_evaluations_that_decided_nothing_are_ignored(mirror):
