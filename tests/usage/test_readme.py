@@ -1,4 +1,4 @@
-"""The README's first chapters, run as written: every shell and Python block of them.
+"""The chapters of the README and of the users' page, run as written: every block of them.
 
 Only the port differs, so that a server of somebody else's is never talked to.
 """
@@ -17,11 +17,17 @@ from tests.real import a_free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PAGES = {"README": README} | {path.stem: path.read_text() for path in (ROOT / "docs").glob("*.md")}
 
 
 def blocks(chapter: str, language: str) -> list[str]:
-    """Return the code blocks of that language in a chapter of the README."""
-    (text,) = re.findall(rf"^## {re.escape(chapter)}\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    """Return the code blocks of that language in a chapter of the README or of a page."""
+    begins = rf"^## {re.escape(chapter)}\n(.*?)(?=^## |\Z)"
+    (text,) = [
+        found
+        for page in PAGES.values()
+        for found in re.findall(begins, page, re.MULTILINE | re.DOTALL)
+    ]
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
@@ -137,12 +143,19 @@ def test_the_two_commands_on_top_are_targets_of_the_makefile():
     top = README[: README.index("## ")]
     assert re.findall(r"^make (\w+)", top, re.MULTILINE) == ["run", "test"]
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`make (\w+)`", README):
+    for target in re.findall(r"`make ([\w-]+)", "".join(PAGES.values())):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_every_link_leads_somewhere():
+    for name, text in PAGES.items():
+        folder = ROOT if name == "README" else ROOT / "docs"
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
+            assert (folder / target).exists(), f"{name}: {target}"
+
+
 def test_every_variable_that_the_readme_names_is_read():
-    named = set(re.findall(r"`(AI4PAPI_\w+)`", README))
+    named = set(re.findall(r"`(AI4PAPI_\w+)`", "".join(PAGES.values())))
     settings = (ROOT / "reconciler/settings.py").read_text()
     assert named
     assert {name for name in named if name not in settings} == set()
