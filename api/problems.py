@@ -24,6 +24,7 @@ from specs.faults import (
     NotFound,
     QuotaExceeded,
     SpecError,
+    StoreBroken,
     StoreFull,
     StoreUnavailable,
     VersionConflict,
@@ -152,6 +153,13 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         "StoreFull",
         "The store has no room left",
         "Nothing was written; tell the operator.",
+        retry_after_s=60,
+    ),
+    StoreBroken: Kind(
+        503,
+        "StoreBroken",
+        "The store is damaged",
+        "Nothing was written; tell the operator: a backup is to be restored.",
         retry_after_s=60,
     ),
     NotAuthenticated: Kind(

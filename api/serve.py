@@ -38,7 +38,7 @@ from reconciler.reasons import why_not_placed
 from reconciler.runtime import Runtime, open_runtime
 from reconciler.sections import LimitSettings
 from reconciler.settings import Settings, SettingsFault, load_settings
-from specs.faults import NewerStore
+from specs.faults import NewerStore, StoreUnavailable
 from specs.model import SECRET_SET, Deployment
 from specs.userconf import read_userconf
 
@@ -352,7 +352,7 @@ def _sentences() -> Iterator[None]:
     """Turn what keeps the server from starting into one sentence and exit code 1."""
     try:
         yield
-    except (SettingsFault, AuthFault, StartRefused, NewerStore) as fault:
+    except (SettingsFault, AuthFault, StartRefused, NewerStore, StoreUnavailable) as fault:
         raise SystemExit(f"ai4papi-run: {fault}") from fault
 
 

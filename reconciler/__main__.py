@@ -23,7 +23,7 @@ from reconciler.spec_pass import (
     unsettled_findings,
     write_report,
 )
-from specs.faults import StoreUnavailable
+from specs.faults import NewerStore, StoreUnavailable
 from specs.report import BAD, Finding, as_summary
 from specs.trees import SourceUnavailable
 
@@ -38,9 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         runtime = open_runtime(load_settings(_environment(options)))
-    except SettingsFault as fault:
+    except (SettingsFault, NewerStore) as fault:
         print(fault, file=sys.stderr)  # noqa: T201
         return 2
+    except StoreUnavailable as error:
+        print(f"no pass: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     if options.accept_store:
         return _accept_store(runtime)
     if options.once or options.files or options.dry_run:

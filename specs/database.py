@@ -6,7 +6,7 @@ The only file that knows which database it is. Everything above it speaks SQLAlc
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -24,16 +24,22 @@ from sqlalchemy import (
     create_engine,
     event,
     make_url,
-    text,
+    select,
+    update,
 )
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from specs.faults import NewerStore, StoreFull, StoreUnavailable
+from specs.faults import NewerStore, StoreBroken, StoreFull, StoreUnavailable
+from specs.schema import counter
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
-BUSY_TIMEOUT_S: Final = 60
-"""How long a writer waits for another *process*. Threads of this one queue at a lock instead."""
+BUSY_TIMEOUT_S: Final = 20
+"""How long a writer waits for another *process*."""
+
+TURN_S: Final = 20
+"""How long a thread waits for its turn behind the other writers of its process."""
 
 READERS: Final = 16
 """Connections kept open for reading: one for each of the default number of workers."""
@@ -43,18 +49,28 @@ FULL: Final = frozenset({"SQLITE_FULL", "53100"})
 
 UNAVAILABLE: Final = re.compile(
     r"SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN|READONLY|PROTOCOL)(_\w+)?"
-    r"|08\w{3}|40\w{3}|53\w{3}|55P03|57\w{3}|58\w{3}"
+    r"|08\w{3}|25P0[34]|40\w{3}|53\w{3}|55P03|57\w{3}|58\w{3}"
 )
 """What passes by itself or by an operator's hand: locked, out of reach, shutting down."""
 
-MIGRATION_LOCK: Final = 0x61693470
-"""Key of the PostgreSQL advisory lock that one migrating process holds ("ai4p")."""
+BROKEN: Final = re.compile(r"SQLITE_(CORRUPT|NOTADB)(_\w+)?|XX00[12]")
+"""What does not pass: the file is damaged, or is no database."""
+
+
+OUT_OF_REACH: Final = "the store is locked or out of reach: try again later"
+
+BROKEN_IN_WORDS: Final = (
+    "the spec store is damaged: nothing is written to it; stop all its programs, keep the file, and"
+    " restore a backup"
+)
 
 
 class Database:
     """Connections of three kinds: reading, durable writing, quick writing. Thread-safe.
 
-    Whatever is done on them raises `StoreUnavailable` or `StoreFull` where the database is.
+    Whatever is done on them raises `StoreUnavailable`, `StoreFull` or `StoreBroken` where the
+    database is. Once it was found broken nothing more is written by this process; what can still
+    be read is.
 
     Raises:
         ValueError: the URL names a database that this project does not work on.
@@ -68,18 +84,30 @@ class Database:
             self._quick = sqlite_engine(self._url, synchronous="NORMAL", connections=1)
             self._reads = sqlite_engine(self._url, synchronous="FULL", connections=READERS)
         else:
-            self._durable = self._quick = create_engine(
-                self._url, pool_size=READERS, pool_pre_ping=True, hide_parameters=True
-            )
-            self._reads = self._durable.execution_options(isolation_level="AUTOCOMMIT")
-        for engine in (self._durable, self._quick, self._reads):
-            event.listen(engine, "handle_error", raise_fault)
-        # Threads that wait at SQLite's own lock poll it; a lock of ours wakes them in turn.
-        self._writing: AbstractContextManager[Any] = Lock() if self._sqlite else nullcontext()
+            from specs.postgres import postgres_engine  # noqa: PLC0415  # an extra of the package
 
-    def read(self) -> AbstractContextManager[Connection]:
-        """Return a connection for reading; each statement sees everything committed before it."""
-        return self._reads.connect()
+            self._durable = self._quick = postgres_engine(self._url)
+            self._reads = self._durable.execution_options(isolation_level="AUTOCOMMIT")
+        self._broken = ""
+        for engine in (self._durable, self._quick, self._reads):
+            event.listen(engine, "handle_error", self._note_fault)
+        self._writing = Lock()
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes of a site may work on it as replicas: PostgreSQL only."""
+        return not self._sqlite
+
+    @property
+    def url(self) -> URL:
+        """Where it is; with its password."""
+        return self._url
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yield a connection for reading; each statement sees everything committed before it."""
+        with connected(self._reads) as connection:
+            yield connection
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -88,31 +116,77 @@ class Database:
         Committed and `durable`: survives a power cut. Otherwise survives the death of this
         process, and a power cut may take back the newest such commits, never part of one.
         """
+        if self._broken:
+            raise StoreBroken(self._broken)
         engine = self._durable if durable else self._quick
-        with self._writing, engine.connect() as connection:
+        with self._turn(), connected(engine) as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        # Threads that wait at SQLite's own lock poll it; a lock of ours wakes them in turn.
+        if not self._sqlite:
+            yield
+        elif self._writing.acquire(timeout=TURN_S):
+            try:
+                yield
+            finally:
+                self._writing.release()
+        else:
+            raise StoreUnavailable(OUT_OF_REACH)
+
+    def _note_fault(self, context: ExceptionContext) -> None:
+        try:
+            raise_fault(context)
+        except StoreBroken as broken:
+            self._broken = str(broken)
+            raise
+
     def migrate(self) -> None:
         """Bring the tables to this version's state; safe with several processes at once.
 
+        Newer tables that say that this version can work on them are left as they are.
+
         Raises:
             NewerStore: they are of a newer version; nothing is changed.
+            StoreBroken: the file is damaged, or is no database; nothing is changed.
         """
         if self._sqlite:
-            create_private_file(Path(str(self._url.database)))
-        with self.write() as connection:
-            if not self._sqlite:
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK}
-                )
+            path = Path(str(self._url.database))
+            create_private_file(path)
+            self._refuse_damaged(path)
+        with self._migrating() as connection:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            refuse_newer(connection, ScriptDirectory.from_config(config))
+            scripts = ScriptDirectory.from_config(config)
+            if is_newer(connection, scripts):
+                return
             command.upgrade(config, "head")
+            note_readers(connection, scripts)
             connection.commit()
+
+    @contextmanager
+    def _migrating(self) -> Iterator[Connection]:
+        if self._sqlite:
+            with self.write() as connection:
+                yield connection
+            return
+        from specs.postgres import lock_migration, migrating_engine  # noqa: PLC0415
+
+        engine = migrating_engine(self._url)
+        event.listen(engine, "handle_error", self._note_fault)
+        with connected(engine) as connection:
+            lock_migration(connection)
+            yield connection
+
+    def _refuse_damaged(self, path: Path) -> None:
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if found != "ok":
+            raise StoreBroken(f"{BROKEN_IN_WORDS} ({path}: {found})")
 
     def close(self) -> None:
         """Close every connection."""
@@ -120,20 +194,49 @@ class Database:
             engine.dispose()
 
 
-def refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
-    """Do nothing where these `scripts` know the tables' revision.
+@contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection. Raises `StoreUnavailable` where all are busy for too long."""
+    try:
+        connection = engine.connect()
+    except PoolTimeout as error:
+        raise StoreUnavailable("every connection to the store is busy: try again later") from error
+    with connection:
+        yield connection
+
+
+def is_newer(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether a newer program made the tables, which say that these `scripts` suffice for them.
 
     Raises:
-        NewerStore: they do not.
+        NewerStore: they do not suffice.
     """
     revision = MigrationContext.configure(connection).get_current_revision()
     known = {script.revision for script in scripts.walk_revisions()}
-    if revision is not None and revision not in known:
-        raise NewerStore(
-            f"the store's tables are at revision {revision!r}, and this program knows up to "
-            f"{scripts.get_current_head()!r}: start the newer program that made them, or restore "
-            "a backup from before it"
-        )
+    if revision is None or revision in known:
+        return False
+    if fetch_oldest_reader(connection) in known:
+        return True
+    raise NewerStore(
+        f"the store's tables are at revision {revision!r}, and this program knows up to "
+        f"{scripts.get_current_head()!r}: start the newer program that made them, or restore "
+        "a backup from before it"
+    )
+
+
+def fetch_oldest_reader(connection: Connection) -> str:
+    """Return the revision that a program must know at least to work on these tables."""
+    return str(connection.execute(select(counter.c.oldest_reader)).scalar_one())
+
+
+def note_readers(connection: Connection, scripts: ScriptDirectory) -> None:
+    """Write down which programs can work on the tables: their newest revision says so.
+
+    One that says nothing is for programs that know it.
+    """
+    head = scripts.get_revision("head")
+    oldest = getattr(head.module, "oldest_reader", head.revision)
+    connection.execute(update(counter).values(oldest_reader=oldest))
 
 
 def raise_fault(context: ExceptionContext) -> None:
@@ -144,10 +247,12 @@ def raise_fault(context: ExceptionContext) -> None:
     code = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
     if code in FULL:
         raise StoreFull("the store has no room left: nothing was written") from error
-    # psycopg has no code for a server that it can't reach.
+    if BROKEN.fullmatch(code):
+        raise StoreBroken(f"{BROKEN_IN_WORDS} ({error})") from error
+    # psycopg has no code for a server that it can't reach, or that does not answer.
     lost = not code and isinstance(context.sqlalchemy_exception, OperationalError)
     if lost or UNAVAILABLE.fullmatch(code):
-        raise StoreUnavailable("the store is locked or out of reach: try again later") from error
+        raise StoreUnavailable(OUT_OF_REACH) from error
 
 
 def checked_url(text_: str) -> URL:

@@ -11,6 +11,8 @@ SpecError
  ├ VersionConflict   it moved since the caller read it               412
  └ StoreUnavailable  locked or out of reach: nothing was written     503
     ├ StoreFull      no room on its disk: nothing was written        507
+    ├ StoreBroken    its file is damaged: nothing is written         503
+    ├ LeaseLost      another replica does that work: nothing written 503
     └ SealBroken     a stored secret that no key of the site opens   503
 
 NewerStore           a newer program made the tables: nothing is started on them
@@ -90,6 +92,16 @@ class StoreFull(StoreUnavailable):
     """The store has no room left, and nothing was written. Reading works; so does writing again
     as soon as there is room.
     """
+
+
+class StoreBroken(StoreUnavailable):
+    """The store is damaged, or is no store. Nothing is written to it any more; what can still be
+    read is read. An operator restores a backup.
+    """
+
+
+class LeaseLost(StoreUnavailable):
+    """What was to be done is another replica's work by now, and nothing was written. Leave it."""
 
 
 class SealBroken(StoreUnavailable):

@@ -2,6 +2,9 @@
 
 The reconciler follows wishes, faces that show live pages follow changes. A position in either feed
 is the number of a write (`specs.schema`): it only grows, and nothing commits behind it later.
+
+On PostgreSQL each commit also notifies every process of the site (`specs.listening`), so that
+nobody waits for the next time that the store is asked.
 """
 
 import time
@@ -42,6 +45,17 @@ _CHANGES = union_all(
 CHANGES_AFTER: Final = select(_CHANGES).order_by(_CHANGES.c.version).limit(bindparam("at_most"))
 
 
+CHANNEL: Final = "ai4papi_"
+"""What the name of a store's channel begins with; its id follows. PostgreSQL takes 63 letters."""
+
+# One statement: the row, which this transaction has locked anyway, knows the channel.
+NOTIFY: Final = select(
+    func.pg_notify(literal(CHANNEL).concat(counter.c.store_id), bindparam("told"))
+)
+
+WISHED: Final = "wished"
+
+
 class Wished(NamedTuple):
     """One wish of the feed: where it stands in it, its record, whose it is and in which VO."""
 
@@ -77,6 +91,21 @@ def newest_wish(connection: Connection) -> int:
     """Return the position of the newest wish, 0 where there is none."""
     newest: int = connection.execute(NEWEST_WISH).scalar_one()
     return newest
+
+
+def notify(connection: Connection, number: int, *, wished: bool) -> None:
+    """Have every listening process told of this write when it is committed (PostgreSQL)."""
+    connection.execute(NOTIFY, {"told": f"{number} {WISHED}" if wished else str(number)})
+
+
+def told_by(payload: str) -> tuple[int, bool]:
+    """Return the number of the write that a notification tells of, and whether it is a wish.
+
+    0 where it tells nothing of ours: anybody may notify.
+    """
+    number, _, kind = payload.partition(" ")
+    known = number.isascii() and number.isdigit() and len(number) < 20 and kind in ("", WISHED)
+    return (int(number), kind == WISHED) if known else (0, False)
 
 
 class Bell:

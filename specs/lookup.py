@@ -40,6 +40,7 @@ from specs.records import Head
 from specs.revisions import refuse_absent, refuse_ambiguous
 from specs.schema import deployments
 from specs.sealing import Seal, fingerprint, opened
+from specs.shards import shard_of
 from specs.source_reports import SourceReport
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -87,8 +88,14 @@ class Readable(Shelf):
             return history.fetch_events_within(connection, reach, after=after, limit=limit)
 
     def generation(self, uid: str) -> int | None:
-        """Return the present generation of a record, None where it is gone."""
+        """Return the present generation of a record, None where it is gone.
+
+        Raises:
+            LeaseLost: to a replica that no longer does the work of this record.
+        """
         with self._database.read() as connection:
+            if self._leases is not None:
+                self._leases.check(connection, shard_of(uid))
             return fetch_generation(connection, uid)
 
     def deleted(self, uids: Sequence[str]) -> frozenset[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     ForeignKey,
     Index,
     Integer,
@@ -33,9 +34,11 @@ counter = Table(
     Column("durable", BigInteger, nullable=False),
     Column("event", BigInteger, nullable=False),
     Column("store_id", Text, nullable=False),
+    Column("oldest_reader", Text, nullable=False),
 )
 """`version`: the newest write; `durable`: the newest that was synced to the disk; `event`: the
-newest event. `store_id` is made once.
+newest event. `store_id` is made once. `oldest_reader` is the revision of these tables that a
+program must know at least to work on them.
 """
 
 deployments = Table(
@@ -219,6 +222,27 @@ sources = Table(
 )
 """The sources of spec files that the site has: `report` is what the last read found, in JSON;
 `asked` counts how often somebody asked for a read.
+"""
+
+replicas = Table(
+    "replicas",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("program", Text, nullable=False),
+)
+"""The reconcilers of a site and when each was last heard of, by the database's clock."""
+
+leases = Table(
+    "leases",
+    METADATA,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text),
+    Column("term", BigInteger, nullable=False),
+    Column("until_at", DateTime(timezone=True)),
+)
+"""Who does the work of each part of the deployments, until when by the database's clock. `term`
+moves with every change of hands.
 """
 
 catalog_counter = Table(

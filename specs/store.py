@@ -7,16 +7,20 @@ share one database. Errors are those of `specs.faults`.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
-from specs import history, ownership, source_reports, timeline, trash
+from sqlalchemy import Connection
+
+from specs import feeds, history, ownership, source_reports, timeline, trash
 from specs.admission import count_running, forget, let_in, newest_in_line, release
 from specs.declaring import Change, Declaring
 from specs.faults import AlreadyExists, InvalidSpec, SpecError, VersionConflict
+from specs.leases import Leases
 from specs.lookup import Readable
 from specs.model import (
     Applied,
@@ -44,11 +48,15 @@ from specs.revisions import (
 )
 from specs.sealed_rows import seal_all
 from specs.sealing import Seal
+from specs.shards import SITE, shard_of
 from specs.source_reports import SourceReport
 from specs.timeline import Author
 from specs.transaction import WRITE_QUIETLY, Subject, Write
 from specs.trash import fetch_deleted
 from specs.wish import Wish
+
+if TYPE_CHECKING:
+    from specs.listening import Listener
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -84,6 +92,7 @@ class SpecStore(Readable):
     ) -> None:
         super().__init__(url, now=now, quotas=quotas, seal=seal)
         self._new_uid = new_uid
+        self._listener: Listener | None = None
 
     def migrate(self) -> None:
         """Make the tables, or bring older ones up to this version; safe to repeat.
@@ -98,12 +107,35 @@ class SpecStore(Readable):
                 seal_all(connection, self._seal)
                 connection.commit()
 
+    def listen(self) -> None:
+        """Have other processes' writes wake whoever waits here, at once; does nothing on SQLite."""
+        if self._database.shared and self._listener is None:
+            from specs.listening import Listener  # noqa: PLC0415  # psycopg is an extra
+
+            self._listener = Listener(self._database.url, self._channel, self._hear)
+            self._listener.start()
+
     def close(self) -> None:
         """Let everybody go who waits and close every connection; nobody may be writing then."""
+        if self._listener is not None:
+            self._listener.stop()
         self._wishes.close()
         self._changes.close()
         self.source_asked.set()
         self._database.close()
+
+    def leases(self, program: str) -> Leases | None:
+        """Return the leases of a new replica of that `program`; None: one process does all."""
+        return Leases(self._database, program) if self._database.shared else None
+
+    def fenced(self, leases: Leases) -> Self:
+        """Return this store as a replica writes to it: only what is its work by its `leases`.
+
+        Raises: LeaseLost, from then on, by whatever writes. It is closed with this one.
+        """
+        view = copy(self)
+        view._leases = leases  # noqa: SLF001
+        return view
 
     def create(
         self,
@@ -309,7 +341,7 @@ class SpecStore(Readable):
         For the reconciler; `message` goes to the timeline. Nothing is done where the record is not
         at `failed_generation` any more, or the good one can't be had or is just what failed.
         """
-        with self._write() as write:
+        with self._write(of=uid) as write:
             return history.pin_last_good(
                 write,
                 uid,
@@ -386,7 +418,7 @@ class SpecStore(Readable):
 
     def put_source_report(self, source: str, report: SourceReport) -> None:
         """Write what is known of a source that the site has."""
-        with self._database.write(durable=False) as connection:
+        with self._site_write(durable=False) as connection:
             source_reports.write_report(connection, source, report)
             connection.commit()
 
@@ -395,7 +427,7 @@ class SpecStore(Readable):
 
         What they declared stays, until people or another source take it over.
         """
-        with self._database.write() as connection:
+        with self._site_write() as connection:
             source_reports.forget_others(connection, but)
             connection.commit()
 
@@ -442,7 +474,7 @@ class SpecStore(Readable):
                 return True
             # Not durable, for speed: a power cut may take back the newest statuses. Then the loop
             # looks again, finds its own job in the cluster, and writes the same status.
-            with self._write(durable=False) as write:
+            with self._write(of=uid, durable=False) as write:
                 written = not overtaken and write.save_look(
                     uid,
                     look,
@@ -468,7 +500,7 @@ class SpecStore(Readable):
         wish whose time was up by then leaves the line. Nothing is done where the record is at
         another generation.
         """
-        with self._write() as write:
+        with self._write(of=uid) as write:
             record = write.record(uid)
             if record is not None and record.generation == generation:
                 release(write, record, self._quotas, at=at or self._now())
@@ -488,7 +520,7 @@ class SpecStore(Readable):
 
         A deletion that was called off meanwhile leaves the record as it is.
         """
-        with self._write() as write:
+        with self._write(of=uid) as write:
             record = write.record(uid)
             if record is None or not record.being_deleted:
                 return
@@ -502,13 +534,19 @@ class SpecStore(Readable):
                 )
 
     @contextmanager
-    def _write(self, *, durable: bool = True, keep: bool = True) -> Iterator[Write]:
+    def _write(
+        self, *, of: str | None = None, durable: bool = True, keep: bool = True
+    ) -> Iterator[Write]:
+        """Begin a write; `of` is the uid that a reconciler writes for, None: its site's duty."""
         with self._database.write(durable=durable) as connection:
             write = Write(connection, durable=durable, now=self._now, seal=self._seal)
+            self._check_lease(connection, of)
             yield write
             if not keep:
                 return  # what is not committed is undone
             if write.changed:
+                if self._database.shared:
+                    feeds.notify(connection, write.version, wished=write.wished)
                 connection.commit()
         if write.changed:
             self._changes.ring(write.version)
@@ -518,8 +556,22 @@ class SpecStore(Readable):
     def _write_quietly(self, uid: str, seen_index: int, wake_at: str | None) -> None:
         columns = {"of_uid": uid, "seen_index": seen_index, "wake_at": wake_at}
         with self._database.write(durable=False) as connection:
+            self._check_lease(connection, uid)
             connection.execute(WRITE_QUIETLY, columns)
             connection.commit()
+
+    def _channel(self) -> str:
+        return feeds.CHANNEL + self.identity().store_id
+
+    def _hear(self, payload: str) -> None:
+        number, wished = feeds.told_by(payload)
+        self._changes.ring(number)
+        if wished:
+            self._wishes.ring(number)
+
+    def _check_lease(self, connection: Connection, uid: str | None) -> None:
+        if self._leases is not None:
+            self._leases.check(connection, SITE if uid is None else shard_of(uid))
 
     @property
     def _declaring(self) -> Declaring:

@@ -5,7 +5,8 @@ is down and after a restart. A part of `specs.store.SpecStore`: thread-safe, and
 may share one database.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -41,7 +42,9 @@ from specs.catalog.rows import (
 from specs.catalog.states import CatalogState
 from specs.database import Database
 from specs.feeds import NOTICE_S
+from specs.leases import Leases
 from specs.schema import catalog_modules, catalog_sources
+from specs.shards import SITE
 from specs.userconf import FieldKey, Value, module_defaults
 
 
@@ -101,14 +104,22 @@ class _Warm(NamedTuple):
     asked_at: datetime
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What a process knows of the catalogue, one for all views of a store."""
+
+    warm: _Warm | None = None
+
+
 class Shelf:
     """The part of the spec store that keeps the catalogue of modules."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
+        self._leases: Leases | None = None
         self._loading = Lock()
-        self._warm: _Warm | None = None
+        self._kept = _Kept()
         self._understood: dict[tuple[str, str], Metadata | str] = {}
 
     def put_catalog(self, source: str, read: CatalogRead, *, rank: int) -> None:
@@ -118,7 +129,7 @@ class Shelf:
         lowest `rank` wins a name that several sources have.
         """
         fresh = rows_of(source, read)  # before the transaction: others wait for its end
-        with self._database.write() as connection:
+        with self._site_write() as connection:
             move(connection, reads=1)
             changed = write_rows(connection, source, fresh, read.same)
             ranked = write_source(connection, source, rank=rank, read_at=self._now())
@@ -130,7 +141,7 @@ class Shelf:
     def put_catalog_state(self, source: str, state: CatalogState) -> None:
         """Write what is known of a source."""
         row = {"source": source, "state": state.model_dump_json(by_alias=True)}
-        with self._database.write(durable=False) as connection:
+        with self._site_write(durable=False) as connection:
             connection.execute(WRITE_STATE, row)
             connection.commit()
 
@@ -139,7 +150,7 @@ class Shelf:
 
         What editors set stays, for the day when a source lists the module again.
         """
-        with self._database.write() as connection:
+        with self._site_write() as connection:
             move(connection, reads=1)
             for table in (catalog_sources, catalog_modules):
                 gone = connection.execute(delete(table).where(table.c.source.not_in(but)))
@@ -179,16 +190,16 @@ class Shelf:
 
         This process's changes are in it at once, others' within a second.
         """
-        warm = self._warm
+        warm = self._kept.warm
         if warm is not None and self._fresh(warm):
             return warm.catalog
         # While one thread asks, the others go on with what is known.
         if not self._loading.acquire(blocking=warm is None) and warm is not None:
             return warm.catalog
         try:
-            if self._warm is None or not self._fresh(self._warm):
-                self._warm = self._asked(self._warm)
-            return self._warm.catalog
+            if self._kept.warm is None or not self._fresh(self._kept.warm):
+                self._kept.warm = self._asked(self._kept.warm)
+            return self._kept.warm.catalog
         finally:
             self._loading.release()
 
@@ -262,13 +273,21 @@ class Shelf:
             for row in rows
         ]
 
+    @contextmanager
+    def _site_write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Write what one process of a site writes. Raises: LeaseLost where that is not this one."""
+        with self._database.write(durable=durable) as connection:
+            if self._leases is not None:
+                self._leases.check(connection, SITE)
+            yield connection
+
     def _fresh(self, warm: _Warm) -> bool:
         return 0 <= (self._now() - warm.asked_at).total_seconds() < NOTICE_S
 
     def _cool(self) -> None:
         """Have the next reader ask: something was written."""
         with self._loading:
-            self._warm = None
+            self._kept.warm = None
 
     def _asked(self, warm: _Warm | None) -> _Warm:
         asked_at = self._now()
