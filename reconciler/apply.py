@@ -53,18 +53,23 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """Everything an action may touch. `turn` is held while a job is registered: see `Pressure`."""
+    """Everything an action may touch.
+
+    `turn` is held while a job is registered: see `Pressure`. `require_lease` raises LeaseLost where
+    a deployment is another replica's by now.
+    """
 
     cluster: Cluster
     mirror: Mirror
     store: Records
     turn: Callable[[], AbstractContextManager[None]] = nullcontext
+    require_lease: Callable[[str], None] = lambda _: None
 
 
 def apply(plan: Plan, deployment: Deployment, hands: Hands) -> Applied | None:
     """Carry out `plan` for `deployment`; return what to record as last written.
 
-    Raises: ClusterError, with the actions before the failed one done.
+    Raises: ClusterError, LeaseLost, with the actions before the failed one done.
     """
     if not any(isinstance(action, RegisterJob) for action in plan.actions):
         return _carry_out(plan, deployment, hands)
@@ -76,6 +81,7 @@ def apply(plan: Plan, deployment: Deployment, hands: Hands) -> Applied | None:
 def _carry_out(plan: Plan, deployment: Deployment, hands: Hands) -> Applied | None:
     applied = plan.applied
     for action in plan.actions:
+        hands.require_lease(deployment.uid)
         index = _act(action, deployment.uid, hands)
         if applied is not None and index is not None:
             applied = replace(applied, index=index)

@@ -17,6 +17,7 @@ from reconciler.errors import ClusterError
 from reconciler.loop import work
 from reconciler.sources import Source
 from reconciler.target import Target
+from specs.faults import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Controller:
             *(
                 threading.Thread(
                     target=work,
-                    args=(target.queue, target.reconciler.reconcile),
+                    args=(target.queue, target.look),
                     name=f"worker-{target.name}-{number}",
                 )
                 for target in targets
@@ -109,17 +110,24 @@ class Controller:
     def _run_resync(self, target: Target) -> None:
         try:
             due = target.resync.run_once()
-        except ClusterError as error:
+        except (ClusterError, StoreUnavailable) as error:
             log.warning("resync failed", extra={"cluster": target.name, "error": str(error)})
         else:
             log.info("resynced", extra={"cluster": target.name, "due": due})
 
     def _run_clean_up(self) -> None:
-        log.info("cleaned up", extra={"forgotten": self._clean_up()})
+        try:
+            log.info("cleaned up", extra={"forgotten": self._clean_up()})
+        except StoreUnavailable as error:
+            log.warning("not cleaned up", extra={"error": str(error)})
 
     def _run_audit(self, target: Target) -> None:
-        count = target.audit.run_once(over_s=self._rhythm.audit_s / 2)
-        log.info("audit begun", extra={"cluster": target.name, "jobs": count})
+        try:
+            count = target.audit.run_once(over_s=self._rhythm.audit_s / 2)
+        except StoreUnavailable as error:
+            log.warning("no audit", extra={"cluster": target.name, "error": str(error)})
+        else:
+            log.info("audit begun", extra={"cluster": target.name, "jobs": count})
 
     def _source_thread(self, source: Source) -> threading.Thread:
         return threading.Thread(target=source.run, args=(self._stop,), name=f"source-{source.name}")

@@ -8,6 +8,7 @@ and no mark: it harms nobody, because jobs carry the id of the store that made t
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -42,11 +43,15 @@ def why_not_trusted(identity: StoreIdentity, mark: int | None) -> str:
 
 @dataclass(slots=True)
 class StoreGuard:
-    """Compares the store with its mark. `trouble` says why nothing may be written ("": it may)."""
+    """Compares the store with its mark. `trouble` says why nothing may be written ("": it may).
+
+    One process of a site moves the mark: the one that `may_mark`.
+    """
 
     cluster: Cluster
     store: Identified
     namespace: str
+    may_mark: Callable[[], bool] = lambda: True
     trouble: str = field(default="", init=False)
     _marked: int | None = field(default=None, init=False)
 
@@ -55,14 +60,15 @@ class StoreGuard:
 
         Raises: ClusterError.
         """
-        identity = self.store.identity()
-        known = self.cluster.read_variable(self._ref(identity))
+        known = self.cluster.read_variable(self._ref(self.store.identity()))
         mark = _mark(known[0].get(MARK)) if known else None
+        # Read after the mark: another process may write to the store, and mark that, in between.
+        identity = self.store.identity()
         trouble = why_not_trusted(identity, mark)
         if trouble and trouble != self.trouble:
             log.error("store not recognised", extra={"trouble": trouble})
         self.trouble = trouble
-        if not trouble and mark != identity.durable:
+        if not trouble and mark != identity.durable and self.may_mark():
             self._write(identity, if_index=known[1] if known else 0)
         self._marked = identity.durable
         return trouble

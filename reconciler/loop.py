@@ -30,6 +30,7 @@ from reconciler.status import status_of
 from reconciler.steps import Observed, Plan, Rules
 from reconciler.timeline import events_of
 from reconciler.waiting import WaitingForRoom
+from specs.faults import LeaseLost, StoreUnavailable
 from specs.model import Deployment
 from specs.quota import asks_of, standing_in_words
 from specs.store import SpecStore
@@ -196,6 +197,12 @@ def work_once(queue: WorkQueue[str], reconcile: Callable[[str], float | None], u
         log.info(
             "will retry", extra={"uid": uid, "error": str(error), "delay_s": round(delay_s, 2)}
         )
+    except LeaseLost as error:
+        log.info("left to another replica", extra={"uid": uid, "error": str(error)})
+        queue.forget(uid)
+    except StoreUnavailable as error:
+        log.warning("store unavailable", extra={"uid": uid, "error": str(error)})
+        queue.retry(uid)
     except Exception:  # the top of a worker thread: one broken look must not end it
         log.exception("look failed", extra={"uid": uid})
         queue.retry(uid)

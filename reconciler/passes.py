@@ -46,6 +46,11 @@ class Passes:
         self._longest_s = longest_s
         self._random = random
         self._watched = watched
+        self._may: Callable[[], bool] = lambda: True
+
+    def only_while(self, may: Callable[[], bool]) -> None:
+        """Read only while `may` says yes: one process of a site reads its sources."""
+        self._may = may
 
     def wake(self) -> None:
         """Have the source read now, or once more after the read that is under way."""
@@ -64,6 +69,9 @@ class Passes:
             ).start()
         failures = 0
         while not stop.is_set():
+            if not self._may():
+                stop.wait(ASKS_S)
+                continue
             self._wake.clear()
             try:
                 again_s = self._run_once()

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 
 from reconciler.catalog.refresh import asked_catalogs
 from reconciler.catalog.sources import catalog_refreshes_of, registry_of
@@ -15,6 +16,7 @@ from reconciler.errors import ClusterError
 from reconciler.jobs import JobRef, Verdict
 from reconciler.nomad_section import TargetSettings
 from reconciler.passes import Asked
+from reconciler.replica import Replica
 from reconciler.settings import Settings, SettingsFault
 from reconciler.sources import WishChanges
 from reconciler.spec_files import spec_files_of
@@ -24,6 +26,7 @@ from specs.model import Deployment
 from specs.private import beside_store
 from specs.quota import Quotas
 from specs.sealing import Seal, made_once
+from specs.shards import SITE
 from specs.store import SpecStore, utc_now
 from specs.trees import SourceUnavailable
 
@@ -35,33 +38,50 @@ class Runtime:
         """`clusters` are those of `settings.targets`, in that order."""
         self.settings = settings
         self.store = store
+        leases = store.leases(_program()) if settings.reconcile else None
+        self.replica = Replica(leases, self._take_up)
+        self._own = store.fenced(leases) if leases else store
+        """The store as the loop writes to it: only what is this replica's work."""
         self.targets = tuple(
-            Target(chosen, cluster, store, settings, is_ours=self._belongs_to(chosen.name))
+            Target(
+                chosen,
+                cluster,
+                self._own,
+                settings,
+                is_ours=self._belongs_to(chosen.name),
+                replica=self.replica,
+            )
             for chosen, cluster in zip(settings.targets, clusters, strict=True)
         )
         self._target_of = {vo: target for target in self.targets for vo in target.namespaces}
-        self.spec_files = spec_files_of(settings, store, random.random)
-        self.catalogues = catalog_refreshes_of(settings, store, random.random)
+        self.spec_files = spec_files_of(settings, self._own, random.random)
+        self.catalogues = catalog_refreshes_of(settings, self._own, random.random)
+        self._site_taken_up = False
         self.registry = registry_of(settings.exchange)
         self._controller: Controller | None = None
 
     def start(self) -> None:
         """Start the loop, unless this process is an API replica only."""
+        self.store.listen()
         if not self.settings.reconcile:
             return
-        self.store.forget_sources(but=[source.sync.source.id for source in self.spec_files])
-        for source in self.spec_files:
-            source.sync.begin()
-        self.store.forget_catalogs(but=[catalogue.source.id for catalogue in self.catalogues])
-        self.read_local_catalogues()
+        position = self.store.newest_version()
+        self.replica.begin()
+        for spec_files in self.spec_files:
+            spec_files.only_while(self._does_site)
+        for catalogue in self.catalogues:
+            catalogue.only_while(self._does_site)
+        if self._does_site():
+            self.read_local_catalogues()
         self._controller = Controller(
             targets=self.targets,
             sources=(
                 WishChanges(
                     self.store,
                     lambda vo: self.target_of(vo).queue,
-                    position=self.store.newest_version(),
+                    position=position,
                 ),
+                self.replica,
                 *self.spec_files,
                 *([self._asked_spec_files()] if self.spec_files else ()),
                 *self.catalogues,
@@ -93,13 +113,16 @@ class Runtime:
             self._controller.stop()
             for target in self.targets:
                 target.guard.keep_up()
+            self.replica.leave()
         self.registry.close()
         self.store.close()
 
     def clean_up(self) -> int:
         """Forget what the trash and the timeline have kept for long enough; return how much."""
+        if not self.replica.does_site():
+            return 0
         now = utc_now()
-        return self.store.clean_up(
+        return self._own.clean_up(
             trash_before=now - timedelta(days=self.settings.deletions.trash_days),
             events_before=now - timedelta(days=self.settings.events.days),
         )
@@ -150,6 +173,23 @@ class Runtime:
         """
         return self.target_of(deployment.vo).compare(deployment)
 
+    def _take_up(self, parts: frozenset[int]) -> None:
+        if SITE in parts:
+            self._take_up_site()
+        for target in self.targets:
+            target.take_up(parts)
+
+    def _take_up_site(self) -> None:
+        self._own.forget_sources(but=[source.sync.source.id for source in self.spec_files])
+        if not self._site_taken_up:
+            for source in self.spec_files:
+                source.sync.begin()
+        self._own.forget_catalogs(but=[catalogue.source.id for catalogue in self.catalogues])
+        self._site_taken_up = True
+
+    def _does_site(self) -> bool:
+        return self._site_taken_up and self.replica.does_site()
+
     def _asked_spec_files(self) -> Asked:
         wakes = {source.sync.source.id: source.wake for source in self.spec_files}
         return Asked(self.store.source_asks, wakes, rung=self.store.source_asked)
@@ -164,6 +204,13 @@ class Runtime:
     def ready(self) -> bool:
         """Whether the loop, where this process runs one, has a cluster before its eyes."""
         return self._controller is None or any(one.mirror.connected for one in self.targets)
+
+
+def _program() -> str:
+    try:
+        return version("ai4papi")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0"
 
 
 def open_runtime(settings: Settings) -> Runtime:

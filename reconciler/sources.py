@@ -166,7 +166,7 @@ class ClusterChanges:
 @dataclass(frozen=True, slots=True)
 class Resync:
     """One look at everything, whatever the events said: a list of jobs, one query, no call per
-    job."""
+    job. `does_site` tells whether the single duties of the site are this process's."""
 
     cluster: Cluster
     mirror: Mirror
@@ -177,13 +177,15 @@ class Resync:
     orphans: Orphans
     let_in: Callable[[], int]
     now: Callable[[], datetime]
+    does_site: Callable[[], bool] = lambda: True
 
     def run_once(self) -> int:
         """Compare everything once; return how many deployments need a look.
 
         Raises: ClusterError; the stream's own loop deals with the cause.
         """
-        self.let_in()  # room that nobody's write made: a limit was raised
+        if self.does_site():
+            self.let_in()  # room that nobody's write made: a limit was raised
         adopted = adopted_among(self.heads(), self.namespaces)
         known_index = self.mirror.job_index
         listed = list_ours(self.cluster, adopted)
@@ -197,7 +199,7 @@ class Resync:
         heads = self.heads()
         due = enqueue_due(heads, jobs, self.queue, self.namespaces, now=self.now())
         known = {ref: job for ref, (job, _) in jobs.items()}
-        self.orphans.look(known, heads, may_stop=not self.guard.trouble)
+        self.orphans.look(known, heads, may_stop=self.does_site() and not self.guard.trouble)
         return due
 
 

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -17,7 +18,7 @@ from reconciler.devices import GpuModel
 from reconciler.diff import FieldChange, with_live_counts
 from reconciler.drift import NO_JOB, found_in
 from reconciler.endpoints import Endpoints
-from reconciler.errors import ClusterForbidden, JobRejected
+from reconciler.errors import ClusterError, ClusterForbidden, JobRejected
 from reconciler.guard import StoreGuard
 from reconciler.jobs import JobRef, Json, Verdict
 from reconciler.loop import Reconciler
@@ -27,12 +28,21 @@ from reconciler.orphans import Orphans, orphans_among
 from reconciler.pressure import Pressure
 from reconciler.queue import WorkQueue
 from reconciler.render import Site, TemplateFault, Wanted, check_template, render
+from reconciler.replica import Replica
 from reconciler.settings import Settings
-from reconciler.sources import Audit, ClusterChanges, Resync
+from reconciler.sources import (
+    OUTAGE_TRIES,
+    Audit,
+    ClusterChanges,
+    Resync,
+    enqueue_due,
+    look_at_all,
+)
 from reconciler.steps import Rules
 from reconciler.waiting import WaitingForRoom
 from specs.model import Deployment
 from specs.records import Head
+from specs.shards import shard_of
 from specs.store import SpecStore, utc_now
 
 
@@ -77,6 +87,7 @@ class Target:
         settings: Settings,
         *,
         is_ours: Callable[[str], bool],
+        replica: Replica,
     ) -> None:
         self.name: Final = chosen.name
         self.cluster = cluster
@@ -85,14 +96,17 @@ class Target:
         self.namespaces = dict(chosen.namespaces)
         self._store = store
         self._is_ours = is_ours
-        self.guard = StoreGuard(cluster, store, min(self.namespaces.values(), default="default"))
+        self._replica = replica
+        self.guard = StoreGuard(
+            cluster, store, min(self.namespaces.values(), default="default"), replica.does_site
+        )
         self.template = Template(cluster, settings.job_template)
         store_id = store.identity().store_id
         waiting = WaitingForRoom(clock=time.monotonic)
         pressure = Pressure(line=self.mirror.line, clock=time.monotonic, most=settings.workers)
         self.reconciler = Reconciler(
             store=store,
-            hands=Hands(cluster, self.mirror, store, pressure.turn),
+            hands=Hands(cluster, self.mirror, store, pressure.turn, replica.require),
             template=self.template,
             site=_site(settings, self.namespaces, store_id),
             endpoints=Endpoints(settings.endpoints.scheme, settings.endpoints.domain),
@@ -123,15 +137,43 @@ class Target:
             guard=self.guard,
             orphans=Orphans(cluster, store_id, store.deleted, settings.orphans),
             let_in=store.let_in,
+            does_site=replica.does_site,
             now=utc_now,
         )
         self.audit = Audit(
             self.mirror, self.heads, self.queue, self.reconciler.audits, random.random
         )
 
+    def look(self, uid: str) -> float | None:
+        """Bring one deployment a step closer to its spec, where that is this replica's work.
+
+        Returns and raises what `Reconciler.reconcile` does; None for what is another's.
+        """
+        with self._replica.looking(uid) as ours:
+            if ours:
+                return self.reconciler.reconcile(uid)
+        self.reconciler.audits.discard(uid)
+        return None
+
+    def take_up(self, parts: frozenset[int]) -> None:
+        """Put what is due in parts that are ours from now on the queue.
+
+        Raises: StoreUnavailable.
+        """
+        if self.mirror.connected:
+            with suppress(ClusterError):
+                jobs = self.mirror.indexes()
+                enqueue_due(self._of(parts), jobs, self.queue, self.namespaces, now=utc_now())
+        elif self.changes.failures >= OUTAGE_TRIES:
+            look_at_all(self._of(parts), self.queue)
+        # Else the first list is still to come, and finds what is due.
+
     def heads(self) -> Sequence[Head]:
         """Return the head of every deployment that belongs to this cluster, in no order."""
         return [head for head in self._store.heads() if self._is_ours(head.vo)]
+
+    def _of(self, parts: frozenset[int]) -> list[Head]:
+        return [head for head in self.heads() if shard_of(head.uid) in parts]
 
     def orphans(self) -> Sequence[JobRef]:
         """Return the jobs here that carry our marker and have no record, of whatever VO.

@@ -68,6 +68,10 @@ class CatalogRefresh:
         self._cache_s = cache_s
         self._now = now
 
+    def only_while(self, may: Callable[[], bool]) -> None:
+        """Read only while `may` says yes."""
+        self._passes.only_while(may)
+
     def wake(self) -> None:
         """Have the source read now, or once more after the read that is under way."""
         self._passes.wake()
