@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 SERVICE_USER = "postgres"
 """Who runs it when we are root: PostgreSQL refuses to run as root. Debian's package makes it."""
@@ -40,6 +41,12 @@ def private_postgres(programs: Path) -> Iterator[str]:
             yield f"postgresql://tests@/postgres?host={sockets}"
         finally:
             _run(programs / "pg_ctl", "-D", files, "-m", "immediate", "-w", "stop")
+
+
+def restart_postgres(programs: Path, url: str) -> None:
+    """Cut every connection off and start the cluster of `url` anew, as after a crash."""
+    files = Path(parse_qs(urlsplit(url).query)["host"][0]).parent / "data"
+    _run(programs / "pg_ctl", "-D", files, "-m", "immediate", "-w", "-l", files / "log", "restart")
 
 
 def _run(*command: object) -> None:
