@@ -407,9 +407,23 @@ class Links(BaseModel):
     links: Mapping[str, str]
 
 
+class ReplicaView(BaseModel):
+    """What this process does of the work that several reconcilers share."""
+
+    id: str = Field(description="what it calls itself, in its log too; another one at every start")
+    parts: int = Field(description="parts of the deployments that it looks after")
+    of: int = Field(description="how many parts there are")
+    replicas: int = Field(description="reconcilers that share them now")
+    term: int = Field(description="the newest term of its leases; 0 where it holds none")
+    since: datetime = Field(description="when its parts last changed")
+
+
 class Health(BaseModel):
     """The server does its work."""
 
     model_config = with_example({"status": "ok"})
 
     status: Literal["ok"] = "ok"
+    replica: ReplicaView | None = Field(
+        default=None, description="only where several reconcilers may share the work"
+    )

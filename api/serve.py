@@ -184,6 +184,7 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         local_only=settings.auth_mode == "local",
         cors=settings.cors,
         hook_secret=settings.hook_secret,
+        standing=runtime.replica.standing,
     )
 
 

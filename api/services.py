@@ -10,6 +10,7 @@ from api.limits import NO_LIMITS, LimitRules
 from api.login import LoginView
 from api.operations import OrphanView
 from api.schemas import ComparisonView, PlanView
+from specs.leases import Standing
 from specs.model import Deployment
 from specs.priorities import PriorityClasses
 from specs.store import SpecStore
@@ -29,6 +30,7 @@ class Services:
     the origins whose pages may call this server. A body must arrive within `body_s` seconds.
     `gpus` are the models that the cluster has (None: nobody knows now), `image_tags` the tags of an
     image in its registry, newest first, none where that does not answer.
+    `standing` is this process's part in the work that replicas share, None: it shares none.
     `hook_secret` signs the webhooks of git hosts, None: none are taken.
     """
 
@@ -53,3 +55,4 @@ class Services:
     local_only: bool = False
     cors: tuple[str, ...] = ()
     hook_secret: str | None = field(default=None, repr=False)
+    standing: Callable[[], Standing | None] = lambda: None

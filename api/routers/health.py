@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from api import DISTRIBUTION
 from api.problems import NotHealthy, documented
 from api.routers.requests import services_of
-from api.schemas import Health, Links
+from api.schemas import Health, Links, ReplicaView
+from specs.leases import Standing
 
 router = APIRouter(tags=["meta"], responses=documented(431, 500))
 
@@ -29,7 +30,13 @@ def read_v1(request: Request) -> Links:
     return _links(request, paths | {"conf": "/v1/info/conf/{module_name}"})
 
 
-@router.get("/livez", operation_id="readLivez", summary="Is it alive?", responses=documented(503))
+@router.get(
+    "/livez",
+    operation_id="readLivez",
+    summary="Is it alive?",
+    response_model_exclude_none=True,
+    responses=documented(503),
+)
 def read_livez(request: Request) -> Health:
     """Answer 503, with what is wrong, when a restart would help."""
     if faults := services_of(request).faults():
@@ -38,13 +45,31 @@ def read_livez(request: Request) -> Health:
 
 
 @router.get(
-    "/readyz", operation_id="readReadyz", summary="Can it serve?", responses=documented(503)
+    "/readyz",
+    operation_id="readReadyz",
+    summary="Can it serve?",
+    response_model_exclude_none=True,
+    responses=documented(503),
 )
 def read_readyz(request: Request) -> Health:
     """Answer 503 while the server does not see the cluster; specs are accepted all the same."""
-    if not services_of(request).ready():
+    services = services_of(request)
+    if not services.ready():
         raise NotHealthy(["the cluster is not in sight"])
-    return Health()
+    standing = services.standing()
+    return Health(replica=None if standing is None else replica_view(standing))
+
+
+def replica_view(standing: Standing) -> ReplicaView:
+    """Return the part of this process in the work as it is shown."""
+    return ReplicaView(
+        id=standing.id,
+        parts=len(standing.terms),
+        of=standing.of,
+        replicas=standing.replicas,
+        term=max(standing.terms.values(), default=0),
+        since=standing.since,
+    )
 
 
 def _links(request: Request, links: dict[str, str]) -> Links:
