@@ -18,6 +18,7 @@ from nomad.api.base import Requester
 from nomad.api.exceptions import BaseNomadException
 
 from reconciler.cluster import decode
+from reconciler.cluster.posts import Posts, Refused
 from reconciler.cluster.protocol import Listing
 from reconciler.cluster.refusals import error_of
 from reconciler.cluster.session import CONNECT_S, Sessions, client_certificate, trusted
@@ -46,6 +47,7 @@ class Access:
             "verify": trusted(settings),
             "cert": client_certificate(settings),
         }
+        self._posts: dict[tuple[str, str], Posts] = {}
         if settings.skip_verify:
             log.warning("nomad's certificate is not verified: NOMAD_SKIP_VERIFY is set")
             # Said once, here; urllib3 would go on about it at every call.
@@ -69,6 +71,37 @@ class Access:
         options = {**self._options, "timeout": (CONNECT_S, silence_s)}
         return endpoint(**options, session=self._sessions.own())
 
+    def post(self, path: str, namespace: str, body: Json) -> Json:
+        """POST `body` where every deployment has to; return the answer.
+
+        Raises: what python-nomad does where Nomad refuses, or where no answer comes.
+        """
+        posts = self._posts.get((path, namespace))
+        if posts is None:
+            # Of two threads that come first together each makes one; both are good.
+            posts = self._posts[path, namespace] = self._posts_to(path, namespace)
+        try:
+            return posts.send(body)
+        except Refused as refused:
+            raise BaseNomadException(refused.answer) from refused
+
+    def _posts_to(self, path: str, namespace: str) -> Posts:
+        options, session = self._options, self._sessions.here()
+        region, token = options["region"], options["token"]
+        asked = requests.Request(
+            "POST",
+            f"{self._address}/v1/{path}",
+            params={"namespace": namespace, **({"region": region} if region else {})},
+            headers={"X-Nomad-Token": token} if token else {},
+        )
+        return Posts(
+            session.prepare_request(asked),
+            self._sessions.adapter,
+            verify=options["verify"],
+            cert=options["cert"],
+            timeout_s=options["timeout"],
+        )
+
     def pages(
         self,
         endpoint: type[Requester],
@@ -76,16 +109,21 @@ class Access:
         params: dict[str, str],
         *,
         namespace: str,
+        per_page: int = PER_PAGE,
     ) -> Iterator[Listing[T]]:
         """List page by page, each decoded with `read`."""
         token: str | None = None
         while token != "":
             # python-nomad leaves the namespace out of some endpoints where it is not said here.
-            place = {"namespace": namespace, "per_page": PER_PAGE, "next_token": token}
+            place = {"namespace": namespace, "per_page": per_page, "next_token": token}
             response = self.at(endpoint, namespace).request(method="get", params=params | place)
             items = [read(item) for item in response.json()]
             yield Listing(int(response.headers["X-Nomad-Index"]), items)
             token = response.headers.get("X-Nomad-Nexttoken", "")
+
+    def require_list(self, endpoint: type[Requester], *, namespace: str) -> None:
+        """List the first of `namespace`, whatever it is. Raises: where our token may not."""
+        next(self.pages(endpoint, lambda _: None, {}, namespace=namespace, per_page=1))
 
     @contextmanager
     def asking(self) -> Iterator[None]:

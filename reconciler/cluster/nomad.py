@@ -92,8 +92,8 @@ class NomadCluster(Cluster):
             # A stream that our token may not read is opened all the same and stays silent for ever
             # (Nomad 2.0.6): so whether it may read what a stream tells is asked first.
             for name in self._names:
-                next(self._access.pages(api.Evaluations, _nothing, {}, namespace=name))
-            next(self._access.pages(api.Nodes, _nothing, {}, namespace=self._names[0]))
+                self._access.require_list(api.Evaluations, namespace=name)
+            self._access.require_list(api.Nodes, namespace=self._names[0])
 
     def list_jobs(self) -> Listing[Job]:
         """List all managed jobs of our namespaces."""
@@ -150,10 +150,9 @@ class NomadCluster(Cluster):
 
     def register_job(self, job: Json, *, if_index: int) -> Registered:
         """Write the job, if it is still at `if_index` (0: if it does not exist)."""
-        jobs = self._access.at(api.Jobs, job["Namespace"])
         wanted = {"Job": job, "EnforceIndex": True, "JobModifyIndex": if_index}
         with self._access.asking():
-            answer = self._submit(job, lambda: jobs.register_job(wanted))
+            answer = self._submit(job, lambda: self._access.post("jobs", job["Namespace"], wanted))
             # A register that changes nothing answers the job's ModifyIndex, and in `Index` the one
             # of the evaluation it made; the job itself is still at the index that we enforced.
             changed = answer["JobModifyIndex"] == answer["Index"]
@@ -336,7 +335,3 @@ def _unexplained(error: BaseNomadException) -> bool:
         and answer.status_code == 500
         and isinstance(error_of(500, answer.text), ClusterUnavailable)
     )
-
-
-def _nothing(_: Json) -> None:
-    """Read nothing of an item: that it may be listed is all that is asked."""

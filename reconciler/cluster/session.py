@@ -1,6 +1,7 @@
 """The HTTP sessions of the real adapter: whom we trust, as whom we speak, how many connections."""
 
 import threading
+from collections.abc import Mapping
 from io import BytesIO
 from time import monotonic
 from typing import Any, Final
@@ -33,7 +34,7 @@ class Sessions:
 
     def __init__(self, settings: NomadSettings) -> None:
         self._settings = settings
-        self._adapter = NomadAdapter(
+        self.adapter: Final = NomadAdapter(
             settings.tls_server_name, pool_maxsize=CONNECTIONS, pool_block=True
         )
         self._here = threading.local()
@@ -42,7 +43,7 @@ class Sessions:
         """Return this thread's session."""
         session: requests.Session | None = getattr(self._here, "session", None)
         if session is None:
-            session = self._here.session = open_session(self._settings, self._adapter)
+            session = self._here.session = open_session(self._settings, self.adapter)
         return session
 
     def own(self) -> requests.Session:
@@ -69,8 +70,8 @@ class BoundedSession(requests.Session):
         until_s = monotonic() + connect_s + answer_s
         response = super().send(request, **{**how, "stream": True})
         try:
-            _require_leader(response)
-            response.raw = BytesIO(_read_whole(response.raw, until_s=until_s))
+            require_leader(response.headers)
+            response.raw = BytesIO(read_whole(response.raw, until_s=until_s))
         except (HTTPError, OSError) as error:
             response.close()
             if isinstance(error, requests.RequestException):
@@ -79,12 +80,20 @@ class BoundedSession(requests.Session):
         return response
 
 
-def _require_leader(response: requests.Response) -> None:
-    if response.headers.get("X-Nomad-KnownLeader") == "false":
+def require_leader(headers: Mapping[str, str]) -> None:
+    """Do nothing where the server that answered may know; `headers` take any case.
+
+    Raises: requests.ConnectionError where it has lost its leader.
+    """
+    if headers.get("X-Nomad-KnownLeader") == "false":
         raise requests.ConnectionError("the server that answered knows no leader: its word is old")
 
 
-def _read_whole(raw: BaseHTTPResponse, *, until_s: float) -> bytes:
+def read_whole(raw: BaseHTTPResponse, *, until_s: float) -> bytes:
+    """Return the whole body and give the connection back. `until_s` is on the monotonic clock.
+
+    Raises: requests.RequestException where it is late or too long; urllib3's HTTPError, OSError.
+    """
     body = bytearray()
     while chunk := raw.read1(CHUNK_BYTES, decode_content=True):
         body += chunk
