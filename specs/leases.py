@@ -61,11 +61,10 @@ GIVE_UP: Final = _OF_THEM.values(holder=None, until_at=None).where(
 )
 # Locked until the write is committed: who takes over waits for it, and then sees what it wrote.
 STILL_OURS: Final = (
-    select(leases.c.shard)
+    select(leases.c.shard, leases.c.term)
     .where(
-        leases.c.shard == bindparam("of_shard"),
+        leases.c.shard.in_(bindparam("shards", expanding=True)),
         leases.c.holder == bindparam("by"),
-        leases.c.term == bindparam("in_term"),
     )
     .with_for_update(read=True)
 )
@@ -148,19 +147,19 @@ class Leases:
             if self.begun and (shard not in self._terms or self.clock() >= self._valid_until):
                 raise LeaseLost(f"the lease of part {shard} is over: another replica goes on")
 
-    def check(self, connection: Connection, shard: int) -> None:
-        """Let only a holder write to the store: within the transaction of the write.
+    def check(self, connection: Connection, shards: Collection[int]) -> None:
+        """Let only the holder of all those parts write to the store: within the transaction.
 
         Raises: LeaseLost.
         """
         if not self.begun:
             return
         with self._lock:
-            term = self._terms.get(shard)
-        values = {"of_shard": shard, "by": self.id, "in_term": term}
-        if term is None or connection.execute(STILL_OURS, values).one_or_none() is None:
-            self._lose(shard)
-            raise LeaseLost(f"part {shard} is another replica's by now: nothing was written")
+            believed = {(shard, self._terms.get(shard)) for shard in shards}
+        rows = connection.execute(STILL_OURS, {"shards": sorted(shards), "by": self.id})
+        if lost := sorted(shard for shard, _ in believed - {(row[0], row[1]) for row in rows}):
+            self._lose(lost)
+            raise LeaseLost(f"part {lost[0]} is another replica's by now: nothing was written")
 
     def release(self) -> None:
         """Give everything up at once: nothing of ours is under way any more.
@@ -210,6 +209,7 @@ class Leases:
             self._standing = Standing(self.id, dict(held), since, alive)
             self.begun = True
 
-    def _lose(self, shard: int) -> None:
+    def _lose(self, shards: Collection[int]) -> None:
         with self._lock:
-            self._terms.pop(shard, None)
+            for shard in shards:
+                self._terms.pop(shard, None)

@@ -95,7 +95,7 @@ class Readable(Shelf):
         """
         with self._database.read() as connection:
             if self._leases is not None:
-                self._leases.check(connection, shard_of(uid))
+                self._leases.check(connection, {shard_of(uid)})
             return fetch_generation(connection, uid)
 
     def deleted(self, uids: Sequence[str]) -> frozenset[str]:

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select
 
 from specs.feeds import newest_change
-from specs.model import ADOPTED, Deployment, Phase, Reach, StoreIdentity
+from specs.model import ADOPTED, Deployment, Owner, Phase, Reach, StoreIdentity
 from specs.records import Head, Look, Row, deployment_of, optional_instant, selects
 from specs.revisions import cursor_of
 from specs.schema import applied_jobs, counter, deployments, secrets
@@ -29,13 +29,17 @@ NAMED: Final = RECORDS.where(
 ).order_by(deployments.c.vo)
 NAMED_IN_VO: Final = NAMED.where(deployments.c.vo == bindparam("vo"))
 GENERATION: Final = select(deployments.c.generation).where(deployments.c.uid == bindparam("uid"))
-ONE_LOOK: Final = select(
-    deployments.c.resource_version,
+LOOKS: Final = select(
+    deployments.c.uid,
     deployments.c.seen_index,
     deployments.c.wake_at,
     deployments.c.observed_at,
+    deployments.c.owner_iss,
+    deployments.c.owner_sub,
+    deployments.c.vo,
+    deployments.c.name,
     *(deployments.c[name] for name in Look._fields),
-).where(deployments.c.uid == bindparam("uid"))
+).where(deployments.c.uid.in_(bindparam("uids", expanding=True)))
 HEADS: Final = select(
     deployments.c.uid,
     deployments.c.vo,
@@ -125,12 +129,12 @@ def fetch_page(
 
 
 class LastLook(NamedTuple):
-    """What the last look at a record wrote, and the version that the record has now."""
+    """What the last look at a record wrote, and `whose` record it is: its owner, VO and name."""
 
-    resource_version: int
     seen_index: int
     wake_at: str | None
     observed_at: str | None
+    whose: tuple[Owner, str, str]
     look: Look
 
 
@@ -140,10 +144,14 @@ def fetch_generation(connection: Connection, uid: str) -> int | None:
     return generation
 
 
-def fetch_look(connection: Connection, uid: str) -> LastLook | None:
-    """Return the last look at a record, or None where it is gone."""
-    row = connection.execute(ONE_LOOK, {"uid": uid}).one_or_none()
-    return None if row is None else LastLook(row[0], row[1], row[2], row[3], Look._make(row[4:]))
+def fetch_looks(connection: Connection, uids: Sequence[str]) -> dict[str, LastLook]:
+    """Return the last looks at records by uid, none for those that are gone."""
+    return {
+        row[0]: LastLook(
+            row[1], row[2], row[3], (Owner(row[4], row[5]), row[6], row[7]), Look._make(row[8:])
+        )
+        for row in connection.execute(LOOKS, {"uids": list(uids)})
+    }
 
 
 def fetch_secrets(connection: Connection, uid: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from specs.admission import count_running, forget, let_in, newest_in_line, relea
 from specs.declaring import Change, Declaring
 from specs.faults import AlreadyExists, InvalidSpec, SpecError, VersionConflict
 from specs.leases import Leases
+from specs.looks import Due, Told, due, write_looks, write_quietly
 from specs.lookup import Readable
 from specs.model import (
     Applied,
@@ -34,9 +35,7 @@ from specs.ownership import Pruned
 from specs.provenance import SourcedWish, refuse_declared
 from specs.pruning import DeletionBudget, Listing, Place
 from specs.quota import NO_QUOTAS, Quotas
-from specs.reading import (
-    fetch_look,
-)
+from specs.reading import fetch_looks
 from specs.records import look_of, optional_instant_text
 from specs.revisions import (
     marked_for_deletion,
@@ -51,7 +50,8 @@ from specs.sealing import Seal
 from specs.shards import SITE, shard_of
 from specs.source_reports import SourceReport
 from specs.timeline import Author
-from specs.transaction import WRITE_QUIETLY, Subject, Write
+from specs.together import Together
+from specs.transaction import Subject, Write
 from specs.trash import fetch_deleted
 from specs.wish import Wish
 
@@ -93,6 +93,7 @@ class SpecStore(Readable):
         super().__init__(url, now=now, quotas=quotas, seal=seal)
         self._new_uid = new_uid
         self._listener: Listener | None = None
+        self._looks = Together(self._write_looks)
 
     def migrate(self) -> None:
         """Make the tables, or bring older ones up to this version; safe to repeat.
@@ -235,7 +236,8 @@ class SpecStore(Readable):
             record = replace(record, resource_version=write.version)
             record = count_running(write, record)
             write.insert(record, secrets, author, timeline.adopted(record, author))
-            write.save_applied_job(uid, record.applied)
+            if record.applied is not None:
+                write.save_applied_job(uid, record.applied)
             return record
 
     def put_from_source(
@@ -341,7 +343,7 @@ class SpecStore(Readable):
         For the reconciler; `message` goes to the timeline. Nothing is done where the record is not
         at `failed_generation` any more, or the good one can't be had or is just what failed.
         """
-        with self._write(of=uid) as write:
+        with self._write(of=[uid]) as write:
             return history.pin_last_good(
                 write,
                 uid,
@@ -457,41 +459,23 @@ class SpecStore(Readable):
         `resource_version`. The job of `applied` is taken to be unchanged while its digest is.
         `events` are told in any case, and together with what is written.
         """
-        look, wake = look_of(status, applied), optional_instant_text(wake_at)
-        while True:
+        told = Told(
+            uid,
+            look_of(status, applied),
+            observed_at=optional_instant_text(status.observed_at),
+            seen_index=seen_index,
+            wake_at=optional_instant_text(wake_at),
+            applied=applied,
+            events=events,
+        )
+        if not events:
             with self._database.read() as connection:
-                stored = fetch_look(connection, uid)
-            if stored is None:
-                return False
-            last = stored.look
-            overtaken = last.observed_generation > look.observed_generation
-            if overtaken and not events:
-                return True
-            touched = stored.observed_at is None and status.observed_at is not None
-            if last == look and not events and not touched:
-                if (seen_index, wake) != (stored.seen_index, stored.wake_at):
-                    self._write_quietly(uid, seen_index, wake)
-                return True
-            # Not durable, for speed: a power cut may take back the newest statuses. Then the loop
-            # looks again, finds its own job in the cluster, and writes the same status.
-            with self._write(of=uid, durable=False) as write:
-                written = not overtaken and write.save_look(
-                    uid,
-                    look,
-                    read_version=stored.resource_version,
-                    observed_at=optional_instant_text(status.observed_at),
-                    seen_index=seen_index,
-                    wake_at=wake,
-                )
-                if written and look.applied_digest != last.applied_digest:
-                    write.save_applied_job(uid, applied)
-                if events and (written or overtaken):
-                    subject = write.subject(uid, generation=look.observed_generation)
-                    if subject is None:
-                        return False
-                    write.tell(subject, *events)
-            if written or overtaken:
-                return True
+                what = due(told, fetch_looks(connection, [uid]).get(uid))
+            if what is Due.QUIETLY:
+                self._write_quietly(told)
+            if what is not Due.LOOK:
+                return what is not Due.GONE
+        return self._looks.write(told)
 
     def release(self, uid: str, *, generation: int, at: datetime | None = None) -> None:
         """Count no more of a record than `generation` asks for, and let in whom that makes room.
@@ -500,7 +484,7 @@ class SpecStore(Readable):
         wish whose time was up by then leaves the line. Nothing is done where the record is at
         another generation.
         """
-        with self._write(of=uid) as write:
+        with self._write(of=[uid]) as write:
             record = write.record(uid)
             if record is not None and record.generation == generation:
                 release(write, record, self._quotas, at=at or self._now())
@@ -520,7 +504,7 @@ class SpecStore(Readable):
 
         A deletion that was called off meanwhile leaves the record as it is.
         """
-        with self._write(of=uid) as write:
+        with self._write(of=[uid]) as write:
             record = write.record(uid)
             if record is None or not record.being_deleted:
                 return
@@ -535,9 +519,9 @@ class SpecStore(Readable):
 
     @contextmanager
     def _write(
-        self, *, of: str | None = None, durable: bool = True, keep: bool = True
+        self, *, of: Sequence[str] = (), durable: bool = True, keep: bool = True
     ) -> Iterator[Write]:
-        """Begin a write; `of` is the uid that a reconciler writes for, None: its site's duty."""
+        """Begin a write; `of` are the uids that a reconciler writes for, none: its site's duty."""
         with self._database.write(durable=durable) as connection:
             write = Write(connection, durable=durable, now=self._now, seal=self._seal)
             self._check_lease(connection, of)
@@ -553,11 +537,16 @@ class SpecStore(Readable):
         if write.wished:
             self._wishes.ring(write.version)
 
-    def _write_quietly(self, uid: str, seen_index: int, wake_at: str | None) -> None:
-        columns = {"of_uid": uid, "seen_index": seen_index, "wake_at": wake_at}
+    def _write_looks(self, looks: Sequence[Told]) -> Sequence[bool]:
+        # Not durable, for speed: a power cut may take back the newest statuses. Then the loop
+        # looks again, finds its own job in the cluster, and writes the same status.
+        with self._write(of=[told.uid for told in looks], durable=False) as write:
+            return write_looks(write, looks)
+
+    def _write_quietly(self, told: Told) -> None:
         with self._database.write(durable=False) as connection:
-            self._check_lease(connection, uid)
-            connection.execute(WRITE_QUIETLY, columns)
+            self._check_lease(connection, [told.uid])
+            write_quietly(connection, [told])
             connection.commit()
 
     def _channel(self) -> str:
@@ -569,9 +558,9 @@ class SpecStore(Readable):
         if wished:
             self._wishes.ring(number)
 
-    def _check_lease(self, connection: Connection, uid: str | None) -> None:
+    def _check_lease(self, connection: Connection, uids: Sequence[str]) -> None:
         if self._leases is not None:
-            self._leases.check(connection, SITE if uid is None else shard_of(uid))
+            self._leases.check(connection, frozenset(map(shard_of, uids)) or {SITE})
 
     @property
     def _declaring(self) -> Declaring:

@@ -3,16 +3,16 @@
 Says how a record is written; when and why is said by `specs.store`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Final, NamedTuple, Self
 
-from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, update
 
 from specs.model import Applied, Deployment, Event, Owner, Reach
 from specs.reading import fetch_named, fetch_record, fetch_secrets
-from specs.records import Look, instant_text, json_text, row_of
+from specs.records import instant_text, json_text, row_of
 from specs.schema import (
     applied_jobs,
     counter,
@@ -38,37 +38,16 @@ TAKE_NUMBER: Final = (
 )
 # Above every earlier durable number, even where a power cut took back the numbers in between.
 TAKE_DURABLE_NUMBER: Final = TAKE_NUMBER.values(durable=counter.c.version + 1)
+TAKE_NUMBERS: Final = (
+    update(counter)
+    .values(version=counter.c.version + bindparam("number_of_versions"))
+    .returning(counter.c.version)
+)
 TAKE_EVENT_NUMBERS: Final = (
     update(counter)
     .values(event=counter.c.event + bindparam("number_of_events"))
     .returning(counter.c.event)
 )
-WRITE_LOOK: Final = (
-    update(deployments)
-    .where(
-        deployments.c.uid == bindparam("of_uid"),
-        deployments.c.resource_version == bindparam("read_version"),
-    )
-    .values(
-        {
-            name: bindparam(name)
-            for name in ("resource_version", "observed_at", "seen_index", "wake_at", *Look._fields)
-        }
-    )
-)
-# One statement for both databases; SQLAlchemy has it only per dialect.
-WRITE_APPLIED_JOB: Final = text(
-    "INSERT INTO applied_jobs (uid, job) VALUES (:uid, :job)"
-    " ON CONFLICT (uid) DO UPDATE SET job = excluded.job"
-)
-WRITE_QUIETLY: Final = (
-    update(deployments)
-    .where(deployments.c.uid == bindparam("of_uid"))
-    .values(seen_index=bindparam("seen_index"), wake_at=bindparam("wake_at"))
-)
-SUBJECT: Final = select(
-    deployments.c.owner_iss, deployments.c.owner_sub, deployments.c.vo, deployments.c.name
-).where(deployments.c.uid == bindparam("uid"))
 ADD_EVENT: Final = insert(events)
 TRIM_EVENTS: Final = delete(events).where(
     events.c.uid == bindparam("of_uid"),
@@ -137,6 +116,18 @@ class Write:
         """Move `version` on: no two records that one transaction writes have the same."""
         self.version = self.connection.execute(self._take_number).scalar_one()
 
+    def take_numbers(self, count: int) -> range:
+        """Return `count` numbers, one for each of so many records; the last is `version` now.
+
+        Quick writes only: a durable one has one number each time.
+        """
+        first = self.version
+        if count > 1:
+            self.version = self.connection.execute(
+                TAKE_NUMBERS, {"number_of_versions": count - 1}
+            ).scalar_one()
+        return range(first, self.version + 1)
+
     def record(self, uid: str) -> Deployment | None:
         """Return one record, or None where it is gone."""
         return fetch_record(self.connection, uid)
@@ -197,35 +188,9 @@ class Write:
         self._insert_secrets(uid, values)
         self.changed = True
 
-    def save_look(
-        self,
-        uid: str,
-        look: Look,
-        *,
-        read_version: int,
-        observed_at: str | None,
-        seen_index: int,
-        wake_at: str | None,
-    ) -> bool:
-        """Write what a look saw; False when the record moved since `read_version`."""
-        columns = {
-            "of_uid": uid,
-            "read_version": read_version,
-            "resource_version": self.version,
-            "observed_at": observed_at,
-            "seen_index": seen_index,
-            "wake_at": wake_at,
-            **look._asdict(),
-        }
-        self.changed = self.connection.execute(WRITE_LOOK, columns).rowcount == 1
-        return self.changed
-
-    def save_applied_job(self, uid: str, applied: Applied | None) -> None:
-        """Replace the job that was last sent for a record."""
-        if applied is None:
-            self.connection.execute(delete(applied_jobs).where(applied_jobs.c.uid == uid))
-        else:
-            self.connection.execute(WRITE_APPLIED_JOB, {"uid": uid, "job": json_text(applied.job)})
+    def save_applied_job(self, uid: str, applied: Applied) -> None:
+        """Keep the job that runs of a record that is new."""
+        self.connection.execute(insert(applied_jobs), {"uid": uid, "job": json_text(applied.job)})
 
     def remember_key(self, owner: Owner, key: str, uid: str) -> None:
         """Let the owner's Idempotency-Key stand for the record from now on."""
@@ -235,31 +200,25 @@ class Write:
         )
         self.changed = True
 
-    def subject(self, uid: str, *, generation: int) -> Subject | None:
-        """Return a record as the timeline names it, or None where it is gone."""
-        row = self.connection.execute(SUBJECT, {"uid": uid}).one_or_none()
-        return row and Subject(uid, Owner(row[0], row[1]), row[2], row[3], generation)
-
     def tell(self, subject: Subject, *told: Event) -> None:
         """Append events to the timeline of a record, and drop its oldest ones."""
+        self.tell_all([(subject, event) for event in told])
+
+    def tell_all(self, told: Sequence[tuple[Subject, Event]]) -> None:
+        """Append events to the timelines of their records, in order, and drop the oldest ones."""
+        if not told:
+            return
         last = self.connection.execute(
             TAKE_EVENT_NUMBERS, {"number_of_events": len(told)}
         ).scalar_one()
-        about = {
-            "uid": subject.uid,
-            "owner_iss": subject.owner.iss,
-            "owner_sub": subject.owner.sub,
-            "vo": subject.vo,
-            "name": subject.name,
-            "generation": subject.generation,
-            "at": instant_text(self.now()),
-        }
+        at = instant_text(self.now())
         rows = [
-            about | {"number": number} | asdict(event)
-            for number, event in enumerate(told, last - len(told) + 1)
+            {"number": number, "at": at, **_about(subject), **asdict(event)}
+            for number, (subject, event) in enumerate(told, last - len(told) + 1)
         ]
         self.connection.execute(ADD_EVENT, rows)
-        self.connection.execute(TRIM_EVENTS, {"of_uid": subject.uid})
+        uids = dict.fromkeys(subject.uid for subject, _ in told)
+        self.connection.execute(TRIM_EVENTS, [{"of_uid": uid} for uid in uids])
         self.changed = True
 
     def move_to_trash(self, record: Deployment) -> None:
@@ -312,3 +271,14 @@ class Write:
         rows = [{"uid": uid, "name": name, "value": value} for name, value in kept.items()]
         if rows:
             self.connection.execute(insert(secrets), rows)
+
+
+def _about(subject: Subject) -> dict[str, object]:
+    return {
+        "uid": subject.uid,
+        "owner_iss": subject.owner.iss,
+        "owner_sub": subject.owner.sub,
+        "vo": subject.vo,
+        "name": subject.name,
+        "generation": subject.generation,
+    }

@@ -278,7 +278,7 @@ class Shelf:
         """Write what one process of a site writes. Raises: LeaseLost where that is not this one."""
         with self._database.write(durable=durable) as connection:
             if self._leases is not None:
-                self._leases.check(connection, SITE)
+                self._leases.check(connection, {SITE})
             yield connection
 
     def _fresh(self, warm: _Warm) -> bool:

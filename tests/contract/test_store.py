@@ -25,12 +25,13 @@ from specs.model import (
     JOB_FINALIZER,
     SECRET_SET,
     Deployment,
+    Event,
     JobStatus,
     Owner,
     Phase,
     Reservation,
 )
-from specs.reading import ONE_RECORD, fetch_look
+from specs.reading import ONE_RECORD, fetch_looks
 from specs.schema import METADATA
 from specs.store import SpecStore
 from specs.wish import Wish
@@ -486,19 +487,37 @@ def test_a_look_that_was_overtaken_looks_at_the_record_again(
 ) -> None:
     record = create(store)
     newer = {"applied": an_applied("d3", 30, generation=3), "seen_index": 30}
-    read = fetch_look
+    read = fetch_looks
 
-    def overtake(connection: Any, uid: str) -> Any:
-        stored = read(connection, uid)
-        monkeypatch.setattr("specs.store.fetch_look", read)
-        assert look(store, uid, running(3), **newer)
+    def overtake(connection: Any, uids: Any) -> Any:
+        stored = read(connection, uids)
+        monkeypatch.setattr("specs.store.fetch_looks", read)
+        assert look(store, record.uid, running(3), **newer)
         return stored
 
-    monkeypatch.setattr("specs.store.fetch_look", overtake)
+    monkeypatch.setattr("specs.store.fetch_looks", overtake)
     assert look(store, record.uid, running(2), applied=an_applied("d2"), seen_index=20)
     kept = store.get(record.uid)
     assert kept is not None
     assert (kept.status, kept.applied) == (running(3), newer["applied"])
+
+
+def test_looks_of_many_threads_are_each_written_and_each_told(store: SpecStore) -> None:
+    records = [create(store, a_wish(f"n{number}")) for number in range(12)]
+
+    def tell(index: int) -> bool:
+        uid, event = records[index].uid, Event(f"Reason{index}", "running")
+        applied = an_applied(f"d{index}", index + 1)
+        return look(store, uid, running(), applied=applied, seen_index=index, events=[event])
+
+    assert in_threads(12, tell) == [True] * 12
+    kept = [store.get(record.uid) for record in records]
+    assert [k and k.applied for k in kept] == [an_applied(f"d{n}", n + 1) for n in range(12)]
+    assert len({k.resource_version for k in kept if k}) == 12
+    assert max(k.resource_version for k in kept if k) == version(store)
+    told = [store.events(record.uid)[-1] for record in records]
+    assert [entry.event.reason for entry in told] == [f"Reason{n}" for n in range(12)]
+    assert len({entry.number for entry in told}) == 12
 
 
 def test_heads_tell_what_a_resync_needs(store: SpecStore) -> None:

@@ -239,7 +239,7 @@ def test_a_part_that_comes_back_has_another_term(shared: SpecStore) -> None:
     a, b = a_replica(shared, "a"), a_replica(shared, "b")
     a.beat()
     with shared._database.write() as connection:
-        a.check(connection, shard_of(record.uid))
+        a.check(connection, {shard_of(record.uid)})
     old = dict(a._terms)
     run_out(shared, "a")
     b.beat()
@@ -264,7 +264,7 @@ def test_who_takes_over_waits_for_a_write_that_was_checked_before(shared: SpecSt
         taken.set()
 
     taker = threading.Thread(target=take)
-    with fenced._write(of=record.uid) as write:
+    with fenced._write(of=[record.uid]) as write:
         taker.start()
         assert not taken.wait(0.3), "the lease was taken in the middle of a write"
         write.changed = True
