@@ -359,6 +359,8 @@ class Mirror:
         if gained:
             self._devices_index = max(self._devices_index, node.modify_index)
         moved = before is not None and before.status != node.status
+        if not gained and not moved:
+            return ()  # what most events of a node come to: nobody need be searched
         return [
             ref
             for ref, entry in self._entries.items()

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pydantic_core import from_json, to_json
+
 from reconciler.diff import FOUND
 from reconciler.errors import ClusterForbidden
 from reconciler.jobs import MANAGED_BY, Job, JobRef, Json
@@ -111,7 +113,7 @@ def render(deployment: Deployment, template: Json, site: Site) -> Wanted:
     if applied is not None and rendered and not applied.adopted:
         return Wanted(ref, applied.job, applied.digest, with_secrets)
     # Through JSON text, which is faster than deepcopy: a template is JSON.
-    fresh = json.loads(json.dumps(template))
+    fresh = from_json(to_json(template))
     job = _fill(fresh, deployment, site, with_secrets=with_secrets)
     ours = Wanted(ref, job, digest_of(job), with_secrets)
     if applied is not None and applied.adopted and _runs_as_found(deployment, applied):

@@ -3,7 +3,7 @@
 What is read of the past stands in `specs.history`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -162,8 +162,10 @@ def fetch_secrets(connection: Connection, uid: str) -> dict[str, str]:
 
 def fetch_heads(connection: Connection) -> list[Head]:
     """Return the head of every record, in no order."""
-    rows: Iterable[Sequence[Any]] = connection.execute(HEADS)
-    return [Head(*(*row[:-2], optional_instant(row[-2]), bool(row[-1]))) for row in rows]
+    return [
+        Head._make((*told, optional_instant(wake_at), bool(adopted)))
+        for *told, wake_at, adopted in connection.execute(HEADS)
+    ]
 
 
 def fetch_identity(connection: Connection) -> StoreIdentity:

@@ -1,7 +1,6 @@
 """Between rows of the store's tables and values of the model (pure)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -79,9 +78,8 @@ class Look(NamedTuple):
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The little that a resync needs of every record.
+class Head(NamedTuple):
+    """The little that a resync needs of every record: there can be a hundred thousand.
 
     `applied_generation` and `applied_index` are 0 when nothing was applied; `seen_index` is the
     newest Nomad index that the stored status was made from. `wake_at` is when the loop wants to

@@ -16,6 +16,7 @@ import requests
 import urllib3
 from nomad.api.base import Requester
 from nomad.api.exceptions import BaseNomadException
+from pydantic_core import from_json
 
 from reconciler.cluster import decode
 from reconciler.cluster.posts import Posts, Refused
@@ -117,7 +118,8 @@ class Access:
             # python-nomad leaves the namespace out of some endpoints where it is not said here.
             place = {"namespace": namespace, "per_page": per_page, "next_token": token}
             response = self.at(endpoint, namespace).request(method="get", params=params | place)
-            items = [read(item) for item in response.json()]
+            # This reader gives equal texts as one: a hundred thousand jobs share most of theirs.
+            items = [read(item) for item in from_json(response.content)]
             yield Listing(int(response.headers["X-Nomad-Index"]), items)
             token = response.headers.get("X-Nomad-Nexttoken", "")
 

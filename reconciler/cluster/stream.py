@@ -4,7 +4,6 @@ python-nomad's own stream dies on a refused connection, hides heartbeats and rec
 loop, so it is not used.
 """
 
-import json
 import queue
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Final
 
 import requests
 import urllib3
+from pydantic_core import from_json
 from urllib3.exceptions import HTTPError
 
 from reconciler.cluster import decode
@@ -143,7 +143,7 @@ def _lines(raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
 
 def _read(line: bytes) -> Changes:
     try:
-        return decode.changes(json.loads(line))
+        return decode.changes(from_json(line))
     except decode.UNREADABLE as error:
         raise ClusterUnavailable(
             f"the event stream sent a line that is no event: {line[:80]!r}"
