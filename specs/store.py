@@ -136,6 +136,7 @@ class SpecStore(Readable):
         """
         view = copy(self)
         view._leases = leases  # noqa: SLF001
+        view._looks = Together(view._write_looks)  # noqa: SLF001
         return view
 
     def create(

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 
 import pytest
 
-from specs.faults import StoreFull
+from specs.faults import LeaseLost, StoreFull
 from specs.together import MOST, Together
 
 
 class Writer:
     """Doubles numbers; its first call waits until it is let go."""
 
-    def __init__(self, *, broken: int | None = None, full: bool = False) -> None:
+    def __init__(
+        self, *, broken: int | None = None, full: bool = False, lost: int | None = None
+    ) -> None:
         self.calls: list[list[int]] = []
         self.begun, self.may_end = threading.Event(), threading.Event()
-        self._broken, self._full = broken, full
+        self._broken, self._full, self._lost = broken, full, lost
 
     def __call__(self, items: Sequence[int]) -> list[int]:
         self.calls.append(list(items))
@@ -24,6 +26,8 @@ class Writer:
             assert self.may_end.wait(10)
         elif self._full:
             raise StoreFull("no room")
+        elif self._lost in items:
+            raise LeaseLost("another's")
         elif self._broken in items:
             raise ValueError(self._broken)
         return [2 * item for item in items]
@@ -72,6 +76,12 @@ def test_a_store_that_is_full_is_asked_once_for_all() -> None:
     assert writer.calls == [[0], [1, 2, 3]]
     assert answers[0] == 0
     assert all(isinstance(answers[item], StoreFull) for item in (1, 2, 3))
+
+
+def test_who_lost_a_lease_takes_nobody_elses_along() -> None:
+    answers = answers_of(Writer(lost=3), 5)
+    assert isinstance(answers.pop(3), LeaseLost)
+    assert answers == {item: 2 * item for item in (0, 1, 2, 4, 5)}
 
 
 def test_a_long_line_is_written_in_parts() -> None:
