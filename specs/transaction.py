@@ -4,7 +4,7 @@ Says how a record is written; when and why is said by `specs.store`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from typing import Final, NamedTuple, Self
 
@@ -49,6 +49,7 @@ TAKE_EVENT_NUMBERS: Final = (
     .returning(counter.c.event)
 )
 ADD_EVENT: Final = insert(events)
+EVENT_FIELDS: Final = tuple(field.name for field in fields(Event))
 TRIM_EVENTS: Final = delete(events).where(
     events.c.uid == bindparam("of_uid"),
     events.c.number
@@ -213,7 +214,12 @@ class Write:
         ).scalar_one()
         at = instant_text(self.now())
         rows = [
-            {"number": number, "at": at, **_about(subject), **asdict(event)}
+            {
+                "number": number,
+                "at": at,
+                **_about(subject),
+                **{name: getattr(event, name) for name in EVENT_FIELDS},
+            }
             for number, (subject, event) in enumerate(told, last - len(told) + 1)
         ]
         self.connection.execute(ADD_EVENT, rows)
