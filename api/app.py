@@ -36,6 +36,7 @@ from api.operations import Operations
 from api.problems import Problem, TooManyRequests, answer_with_problems
 from api.routers import health, v1
 from api.routers.requests import LOGIN_THREADS
+from api.routers.streams import Streams
 from api.services import Services
 from api.spec_schema import schema_document
 from api.waiting import Changes
@@ -93,6 +94,7 @@ def create_app(
     app.state.schema = schema_document(
         spec_schema(services.conf, services.priorities, vos=services.login.vos)
     )
+    app.state.streams = Streams()
     app.state.limits = Limits(services.limits, clock=time.monotonic)
     _surround(app, services)
     return app

@@ -21,7 +21,7 @@ from specs.faults import (
     VersionConflict,
 )
 from specs.metadata import is_name
-from specs.model import SECRET_SET, Deployment, Phase
+from specs.model import SECRET_SET, Deployment, Phase, Reach
 from specs.priorities import PriorityClasses, usable_classes
 from specs.provenance import refuse_declared
 from specs.quota import excess_faults, excess_in_words
@@ -123,8 +123,7 @@ class Deployments:
         Newest first. Raises `Forbidden`.
         """
         reach = user.everybody() if everybody else user.reach
-        if vo is not None and vo not in reach.vos:
-            raise Forbidden(f"{vo[:60]!a} is not one of your VOs: {', '.join(sorted(reach.vos))}")
+        refuse_other_vo(reach, vo)
         return self.store.page(
             reach,
             vo=vo,
@@ -390,6 +389,12 @@ class Deployments:
             annotations=wish.annotations,
             source=self.source,
         )
+
+
+def refuse_other_vo(reach: Reach, vo: str | None) -> None:
+    """Raise `Forbidden` where `vo` is none of those within reach."""
+    if vo is not None and vo not in reach.vos:
+        raise Forbidden(f"{vo[:60]!a} is not one of your VOs: {', '.join(sorted(reach.vos))}")
 
 
 def _said_vo(body: object) -> str | None:

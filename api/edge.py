@@ -31,6 +31,7 @@ CORS_REQUEST_HEADERS: Final = (
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
+    "Last-Event-ID",
     "X-Request-ID",
 )
 CORS_ANSWER_HEADERS: Final = (
@@ -246,7 +247,10 @@ def _request_id(given: Sequence[str]) -> str:
 def _plain(scope: Scope) -> Scope:
     # A copy: the server decides by its own scope's method whether to send a body.
     path = scope["path"]
-    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    head = scope["method"] == "HEAD"
+    method = "GET" if head else scope["method"]
+    # For answers that would go on for ever, and of which nobody sees a word.
+    scope["state"]["head"] = head
     return {
         **scope,
         "method": method,

@@ -16,6 +16,7 @@ from api.catalog import UnknownModule
 from api.hooks import BadSignature
 from specs.faults import (
     AlreadyExists,
+    Expired,
     Fault,
     Forbidden,
     InvalidSpec,
@@ -140,6 +141,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
     ),
     VersionConflict: Kind(
         412, "VersionConflict", "It moved since you read it", "Read it again, then decide again."
+    ),
+    Expired: Kind(
+        410,
+        "Expired",
+        "That version is too old, or none of ours",
+        "Read the list again, and watch from its resourceVersion.",
     ),
     StoreUnavailable: Kind(
         503,

@@ -27,6 +27,7 @@ from api.limits import LimitRules
 from api.login import LoginView
 from api.operations import OrphanView
 from api.problems import ClusterSilent
+from api.routers.streams import Streams
 from api.schemas import ComparisonView, FieldView, PlanView
 from api.services import Services
 from api.trust import oidc_authenticator
@@ -103,7 +104,8 @@ def run(
     )
     # uvicorn ends by the very signal that stopped it; a stop that was asked for is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    _Server(config, lambda url: greet(settings, runtime.title, url)).run()
+    streams: Streams = app.state.streams
+    _Server(config, lambda url: greet(settings, runtime.title, url), streams).run()
 
 
 def open_app() -> FastAPI:
@@ -333,11 +335,19 @@ def greet(settings: Settings, cluster_title: str, url: str) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it really listens there."""
+    """Says where it is once it really listens there, and ends streams when it stops."""
 
-    def __init__(self, config: uvicorn.Config, greeting: Callable[[str], str]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, greeting: Callable[[str], str], streams: Streams
+    ) -> None:
         super().__init__(config)
         self._greeting = greeting
+        self._streams = streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # They would go on for as long as their clients do.
+        self._streams.end()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

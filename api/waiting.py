@@ -1,7 +1,9 @@
 """Waiting for a deployment to move, without a thread per waiter.
 
 One thread follows the store's changes and wakes the event loop; each waiter is a coroutine with an
-event of its own. While nobody waits, the thread sleeps and the store is not asked.
+event of its own, and each watcher takes what it is told at its own pace. What changed is read and
+written out once, whoever is told of it. While nobody waits, the thread sleeps and the store is not
+asked.
 """
 
 import asyncio
@@ -9,13 +11,17 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
-from specs.model import Deployment
+from api.watching import News, Watch
+from specs.model import Deployment, Owner
 from specs.store import SpecStore
 
 POLL_S: Final = 1.0
 """Longest time that one look at the store blocks; bounds how long a stop takes."""
+
+Key = TypeVar("Key")
+Waiter = TypeVar("Waiter")
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +32,11 @@ class Changes:
     def __init__(self, store: SpecStore) -> None:
         self._store = store
         self._events: dict[str, set[asyncio.Event]] = {}
+        # By whose records they watch; None: everybody's.
+        self._watches: dict[Owner | None, set[Watch]] = {}
         self._position = 0
+        self.told = 0
+        """The version up to which all watches have been told."""
         self._wanted = threading.Event()
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -47,18 +57,30 @@ class Changes:
     def of(self, deployment: Deployment) -> Iterator[asyncio.Event]:
         """Give an event that is set whenever the deployment may have changed since it was read."""
         event = asyncio.Event()
+        with self._entered(self._events, deployment.uid, event, since=deployment.resource_version):
+            yield event
+
+    @contextmanager
+    def watching(self, watch: Watch, *, since: int) -> Iterator[None]:
+        """Offer the watch every move after `since`, which is read before what it begins with."""
+        with self._entered(self._watches, watch.watched.reach.owner, watch, since=since):
+            yield
+
+    @contextmanager
+    def _entered(
+        self, by_key: dict[Key, set[Waiter]], key: Key, waiter: Waiter, *, since: int
+    ) -> Iterator[None]:
         if not self._wanted.is_set():
-            self._position = max(self._position, deployment.resource_version)
-        self._events.setdefault(deployment.uid, set()).add(event)
+            self._position = max(self._position, since)
+        by_key.setdefault(key, set()).add(waiter)
         self._wanted.set()
         try:
-            yield event
+            yield
         finally:
-            events = self._events[deployment.uid]
-            events.discard(event)
-            if not events:
-                del self._events[deployment.uid]
-            if not self._events and not self._stopping.is_set():
+            by_key[key].discard(waiter)
+            if not by_key[key]:
+                del by_key[key]
+            if not (self._events or self._watches or self._stopping.is_set()):
                 self._wanted.clear()
 
     def _follow(self) -> None:
@@ -72,14 +94,32 @@ class Changes:
     def _look(self) -> None:
         if not self._store.wait_for_changes(self._position, timeout_s=POLL_S):
             return
-        self._position, uids = self._store.changes_after(self._position)
+        position, uids = self._store.changes_after(self._position)
+        news = self._read(uids, up_to=position)
+        self._position = position
         if self._loop is not None and not self._stopping.is_set():
-            self._loop.call_soon_threadsafe(self._wake, uids)
+            self._loop.call_soon_threadsafe(self._wake, uids, news, position)
 
-    def _wake(self, uids: Sequence[str]) -> None:
+    def _read(self, uids: Sequence[str], *, up_to: int) -> Sequence[News]:
+        if not self._watches:
+            return ()
+        everybody = None in self._watches
+        moves = self._store.moves(
+            list(dict.fromkeys(uids)),
+            up_to=up_to,
+            of=lambda owner: everybody or owner in self._watches,
+        )
+        return [News(move) for move in moves]
+
+    def _wake(self, uids: Sequence[str], news: Sequence[News], position: int) -> None:
         for uid in uids:
             for event in self._events.get(uid, ()):
                 event.set()
+        for one in news:
+            for owner in (one.move.deployment.owner, None):
+                for watch in self._watches.get(owner, ()):
+                    watch.offer(one)
+        self.told = position
 
 
 async def look_until(

@@ -9,6 +9,7 @@ SpecError
  ├ AlreadyExists     the name is taken by another spec               409
  ├ ManagedBySource   a spec file declares it: edit that              409
  ├ VersionConflict   it moved since the caller read it               412
+ ├ Expired           what changed since then is forgotten            410
  └ StoreUnavailable  locked or out of reach: nothing was written     503
     ├ StoreFull      no room on its disk: nothing was written        507
     ├ StoreBroken    its file is damaged: nothing is written         503
@@ -82,6 +83,10 @@ class ManagedBySource(SpecError):
 
 class VersionConflict(SpecError):
     """The record moved since the caller read it. Read it again, then decide again."""
+
+
+class Expired(SpecError):
+    """What changed after that resource version is not known any more. Read the list anew."""
 
 
 class StoreUnavailable(SpecError):

@@ -14,6 +14,7 @@ from specs.catalog.shelf import Shelf
 from specs.database import Database
 from specs.model import (
     Deployment,
+    Owner,
     Phase,
     Reach,
     Revision,
@@ -21,6 +22,7 @@ from specs.model import (
     TimelineEntry,
     Trashed,
 )
+from specs.moves import Move, Opening, fetch_moves, fetch_opening
 from specs.ownership import SourceState
 from specs.pruning import Place
 from specs.quota import Amounts, Excess, Quotas, Scope, Standing
@@ -253,6 +255,27 @@ class Readable(Shelf):
         """
         with self._database.read() as connection:
             return feeds.changes_after(connection, version, limit)
+
+    def moves(
+        self, uids: Sequence[str], *, up_to: int, of: Callable[[Owner], bool]
+    ) -> Sequence[Move]:
+        """Return what became of `uids` up to a version that `changes_after` gave, oldest first.
+
+        Of the owners that `of` picks only.
+        """
+        with self._database.read() as connection:
+            return fetch_moves(connection, uids, up_to=up_to, of=of)
+
+    def opening(
+        self, reach: Reach, *, vo: str | None, name: str | None, after: int | None
+    ) -> Opening:
+        """Return what a watch begins with: the records, and with `after` what went since then.
+
+        Raises:
+            Expired: what changed after `after` is forgotten, or it is no version of this store.
+        """
+        with self._database.read() as connection:
+            return fetch_opening(connection, reach, vo=vo, name=name, after=after)
 
     def wait_for_changes(self, after: int, *, timeout_s: float) -> bool:
         """Wait until anything changed after that version; like `wait_for_wishes`."""

@@ -35,10 +35,11 @@ counter = Table(
     Column("event", BigInteger, nullable=False),
     Column("store_id", Text, nullable=False),
     Column("oldest_reader", Text, nullable=False),
+    Column("forgotten", BigInteger, nullable=False, server_default="0"),
 )
 """`version`: the newest write; `durable`: the newest that was synced to the disk; `event`: the
 newest event. `store_id` is made once. `oldest_reader` is the revision of these tables that a
-program must know at least to work on them.
+program must know at least to work on them. `forgotten` is the newest departure that was cleaned up.
 """
 
 deployments = Table(

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic_core import from_json
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Delete, Table, delete, select, update
 
 from specs.admission import admit
 from specs.faults import AlreadyExists
@@ -14,7 +14,7 @@ from specs.quota import Quotas
 from specs.reading import fetch_named, trashed_record, within
 from specs.records import instant_text
 from specs.revisions import refuse_absent, refuse_ambiguous, undeleted, without_a_past
-from specs.schema import departures, events, revisions, trash
+from specs.schema import counter, departures, events, revisions, trash
 from specs.sealing import opened
 from specs.timeline import Author
 from specs.timeline import undeleted as undeleted_event
@@ -83,14 +83,20 @@ def clean_up_once(write: Write, *, trash_before: datetime, events_before: dateti
     who follows the changes and was away for longer reads everything anew.
     """
     too_old = instant_text(trash_before)
-    gone = select(trash.c.uid).where(trash.c.at < too_old).order_by(trash.c.version).limit(CHUNK)
-    uids = write.connection.execute(gone).scalars().all()
+    gone = (
+        select(trash.c.uid, trash.c.version)
+        .where(trash.c.at < too_old)
+        .order_by(trash.c.version)
+        .limit(CHUNK)
+    )
+    rows = write.connection.execute(gone).all()
+    uids = [row.uid for row in rows]
     removed = 0
     for table in (trash, revisions, events):
         if uids:
-            rows = write.connection.execute(delete(table).where(table.c.uid.in_(uids)))
-            removed += rows.rowcount
-    removed += _remove_oldest(write, departures, before=too_old)
+            removed += write.connection.execute(delete(table).where(table.c.uid.in_(uids))).rowcount
+    _forget(write, [row.version for row in rows])
+    removed += _forget_departures(write, before=too_old)
     removed += _remove_oldest(write, events, before=instant_text(events_before))
     write.changed = write.changed or removed > 0
     return removed
@@ -106,10 +112,29 @@ def _take_out(write: Write, row: Any, author: Author, quotas: Quotas) -> Deploym
     return back
 
 
+def _forget_departures(write: Write, *, before: str) -> int:
+    rows = _oldest(departures, before=before).returning(departures.c.version)
+    versions = write.connection.execute(rows).scalars().all()
+    _forget(write, versions)
+    return len(versions)
+
+
+def _forget(write: Write, versions: Sequence[int]) -> None:
+    """Remember that who goes on from before these departures would miss one."""
+    if versions:
+        newest = max(versions)
+        write.connection.execute(
+            update(counter).where(counter.c.forgotten < newest).values(forgotten=newest)
+        )
+
+
 def _remove_oldest(write: Write, table: Table, *, before: str) -> int:
-    """Remove those of the table's oldest rows that are older than `before`."""
+    return write.connection.execute(_oldest(table, before=before)).rowcount
+
+
+def _oldest(table: Table, *, before: str) -> Delete:
+    """Return the removal of those of the table's oldest rows that are older than `before`."""
     # By number, not by instant: no index is needed, and a clock set back only delays a row.
     (number,) = table.primary_key.columns
     oldest = select(number).order_by(number).limit(CHUNK).subquery()
-    rows = delete(table).where(number.in_(select(oldest)), table.c.at < before)
-    return write.connection.execute(rows).rowcount
+    return delete(table).where(number.in_(select(oldest)), table.c.at < before)

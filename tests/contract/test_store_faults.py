@@ -324,7 +324,7 @@ def test_a_newer_store_is_refused_and_left_alone(store: SpecStore, url: str) -> 
         connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
         connection.execute(text("UPDATE counter SET oldest_reader = '0998'"))
     old = SpecStore(url, seal=SEAL)
-    with pytest.raises(NewerStore, match="revision '0999', and this program knows up to '0006'"):
+    with pytest.raises(NewerStore, match="revision '0999', and this program knows up to"):
         old.migrate()
     old.close()
     with engine.connect() as connection:

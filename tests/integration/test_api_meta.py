@@ -92,7 +92,7 @@ def test_every_route_is_documented(path, operation):
     answers = operation["responses"]
     for status, answer in answers.items():
         if status.startswith("2"):
-            (content,) = answer["content"].values()
+            content = next(iter(answer["content"].values()))
             assert _example(document, content["schema"])
         elif status != "304":
             schema = answer["content"]["application/problem+json"]["schema"]

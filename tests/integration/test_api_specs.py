@@ -386,7 +386,8 @@ def test_a_list_is_chosen_by_label_phase_and_vo(server, manifest):
         "fieldSelector=a",
         "dryRun=true",
         "vo=" + "v" * 300,
-        "watch=1",
+        "watch=maybe",
+        "watch=1&resourceVersion=new",
     ],
 )
 def test_a_strange_list_query_is_refused(me, query):

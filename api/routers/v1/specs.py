@@ -1,13 +1,14 @@
 """The declarative routes: one deployment is one object with `spec` (yours) and `status` (ours)."""
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.auth import bearer_token
-from api.deployments import Outcome
+from api.auth import User, bearer_token
+from api.deployments import Outcome, refuse_other_vo
 from api.problems import documented
 from api.routers.requests import (
     Caller,
@@ -16,7 +17,6 @@ from api.routers.requests import (
     IfMatch,
     IfNoneMatch,
     JsonBody,
-    Reader,
     TakeOver,
     Vo,
     Whose,
@@ -35,6 +35,7 @@ from api.routers.requests import (
     takes,
 )
 from api.routers.waits import STATUS_PARAMETERS, status_query
+from api.routers.watches import EVENT_STREAM, LastEventId, Since, Watching, watch_stream
 from api.schemas import (
     MANIFEST,
     MANIFEST_EXAMPLE,
@@ -50,7 +51,8 @@ from api.views import (
     status_view,
 )
 from api.waiting import look_until
-from specs.model import Deployment, Phase
+from api.watching import Watched
+from specs.model import Deployment, Phase, Reach
 
 RETRY_AFTER_S: Final = 2
 """When to look again at a status that is still moving, where the caller does not wait for it."""
@@ -149,6 +151,7 @@ def create_spec(
     operation_id="listSpecs",
     summary="List your deployments",
     response_model=DeploymentList,
+    responses={**EVENT_STREAM, **documented(410)},
 )
 def list_specs(
     request: Request,
@@ -162,12 +165,28 @@ def list_specs(
     ] = "",
     limit: Annotated[int, Query(ge=1, le=500)] = 500,
     continue_: Annotated[str | None, Query(alias="continue", max_length=500)] = None,
+    watch: Watching = False,
+    resource_version: Since = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """List your deployments, newest first; `metadata.continue` leads to the next page.
 
-    Operators and auditors see with `owner=*` everybody's in their VOs.
+    Operators and auditors see with `owner=*` everybody's in their VOs. With `watch`, what changes
+    is told as it happens; `limit` and `continue` then mean nothing.
     """
     everybody = owner == EVERYBODY
+    if watch:
+        reach_of = partial(_reach, owner=owner)
+        reach = reach_of(user)
+        refuse_other_vo(reach, vo)
+        return watch_stream(
+            request,
+            user,
+            Watched(reach, vo=vo, phase=phase, labels=labels_of(label_selector)),
+            reach_of=reach_of,
+            resource_version=resource_version,
+            last_event_id=last_event_id,
+        )
     if owner is not None and not everybody:
         user = user.looking_at(owner_of(owner, user))
     page = deployments_of(request).page(
@@ -187,13 +206,42 @@ def list_specs(
     operation_id="readSpec",
     summary="Read a deployment",
     response_model=DeploymentView,
-    responses={304: {"description": "Unchanged since If-None-Match"}, **documented(404)},
+    responses={
+        304: {"description": "Unchanged since If-None-Match"},
+        **EVENT_STREAM,
+        **documented(404, 410),
+    },
 )
 def read_spec(
-    request: Request, user: Reader, name: str, vo: Vo = None, if_none_match: IfNoneMatch = None
+    request: Request,
+    user: Caller,
+    name: str,
+    *,
+    owner: Whose = None,
+    vo: Vo = None,
+    if_none_match: IfNoneMatch = None,
+    watch: Watching = False,
+    resource_version: Since = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
-    """Read a deployment with its spec and its status."""
-    deployment = deployments_of(request).find(user, name, vo=vo)
+    """Read a deployment with its spec and its status, or watch what becomes of it.
+
+    A watch that goes on from a version is answered whether the deployment is there or not.
+    """
+    reach_of = partial(_reach, owner=owner)
+    reader = user if owner is None else user.looking_at(owner_of(owner, user))
+    if watch:
+        if resource_version is None and not last_event_id:
+            deployments_of(request).find(reader, name, vo=vo)
+        return watch_stream(
+            request,
+            user,
+            Watched(reach_of(user), vo=vo, name=name),
+            reach_of=reach_of,
+            resource_version=resource_version,
+            last_event_id=last_event_id,
+        )
+    deployment = deployments_of(request).find(reader, name, vo=vo)
     etag = etag_of(deployment)
     if is_unchanged(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
@@ -299,6 +347,13 @@ def delete_spec(
         take_over=take_over,
     )
     return _written(outcome, status=202)
+
+
+def _reach(user: User, *, owner: str | None) -> Reach:
+    """Return what a caller sees of whom `owner=` names. Raises: Forbidden."""
+    if owner == EVERYBODY:
+        return user.everybody()
+    return (user if owner is None else user.looking_at(owner_of(owner, user))).reach
 
 
 def _written(outcome: Outcome, *, status: int = 200) -> Response:
