@@ -32,6 +32,7 @@ from api.edge import (
 from api.forms import Forms
 from api.history import History
 from api.limits import Limits
+from api.logs import Logs
 from api.operations import Operations
 from api.problems import Problem, TooManyRequests, answer_with_problems
 from api.routers import health, v1
@@ -68,6 +69,8 @@ def create_app(
             try:
                 yield
             finally:
+                app.state.streams.end()
+                app.state.logs.close()
                 await changes.stop()
 
     app = routes(lifespan=lifespan)
@@ -82,6 +85,7 @@ def create_app(
         source=SOURCE,
     )
     app.state.history = History(services.store, compare=services.compare, source=SOURCE)
+    app.state.logs = Logs(services.store, services.read_log, services.tasks_of)
     app.state.operations = Operations(services.store, find_orphans=services.orphans)
     app.state.catalog = Catalog(services.store)
     app.state.forms = Forms(

@@ -14,6 +14,7 @@ from starlette.routing import Match
 from api.auth import InvalidToken, NoMembership, NotAuthenticated, ProviderUnavailable
 from api.catalog import UnknownModule
 from api.hooks import BadSignature
+from api.logs import NoLog, TooManyFollowers
 from specs.faults import (
     AlreadyExists,
     Expired,
@@ -130,6 +131,19 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         404, "NoSuchModule", "No such module", "GET /v1/modules lists the modules."
     ),
     Forbidden: Kind(403, "Forbidden", "You may not do this", "Ask your VO's manager for the role."),
+    NoLog: Kind(
+        404,
+        "NoLog",
+        "There is no log to read",
+        "GET /v1/specs/NAME says where it stands; previous=true asks for the run before.",
+    ),
+    TooManyFollowers: Kind(
+        503,
+        "TooManyFollowers",
+        "Too many logs are followed",
+        "Read it without follow, or try again in a moment.",
+        retry_after_s=10,
+    ),
     AlreadyExists: Kind(
         409, "AlreadyExists", "The name is taken", "PUT changes a spec; POST needs a free name."
     ),

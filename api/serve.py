@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from api.auth import Authenticator, AuthFault, LocalAuthenticator, local_token, 
 from api.connection import PatientConnection
 from api.limits import LimitRules
 from api.login import LoginView
+from api.logs import NoLog, ReadLog
 from api.operations import OrphanView
 from api.problems import ClusterSilent
 from api.routers.streams import Streams
@@ -32,8 +33,9 @@ from api.schemas import ComparisonView, FieldView, PlanView
 from api.services import Services
 from api.trust import oidc_authenticator
 from reconciler.diff import FieldChange
-from reconciler.errors import ClusterError, JobRejected
+from reconciler.errors import ClusterError, JobRejected, LogMissing
 from reconciler.jobs import JobRef, Verdict
+from reconciler.log_tails import tasks_of
 from reconciler.logs import start_logging
 from reconciler.reasons import why_not_placed
 from reconciler.runtime import Runtime, open_runtime
@@ -171,6 +173,8 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         preview=previewer(runtime.preview, gpu_model=settings.gpu.model),
         compare=comparer(runtime.compare, gpu_model=settings.gpu.model),
         orphans=orphans_of(runtime.orphans),
+        read_log=log_reader(runtime.read_log),
+        tasks_of=tasks_of,
         faults=runtime.faults,
         ready=runtime.ready,
         cluster_title=runtime.title,
@@ -292,6 +296,20 @@ def _masked(value: Any, path: str) -> Any:
     if isinstance(value, list | tuple):
         return [_masked(inner, "") for inner in value]
     return value
+
+
+def log_reader(read: ReadLog) -> ReadLog:
+    """Return how to read logs in words of the API."""
+
+    def reading(*which: Any, **how: Any) -> Generator[bytes, None, None]:
+        try:
+            yield from read(*which, **how)
+        except LogMissing as error:
+            raise NoLog(f"the cluster has no such log: {error}") from error
+        except ClusterError as error:
+            raise ClusterSilent("the cluster does not answer now") from error
+
+    return reading
 
 
 def orphans_of(find: Callable[[], Sequence[JobRef]]) -> Callable[[], Sequence[OrphanView]]:

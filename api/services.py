@@ -8,6 +8,7 @@ from api.auth import Authenticator
 from api.forms import Gpu
 from api.limits import NO_LIMITS, LimitRules
 from api.login import LoginView
+from api.logs import ReadLog, no_cluster
 from api.operations import OrphanView
 from api.schemas import ComparisonView, PlanView
 from specs.leases import Standing
@@ -28,6 +29,7 @@ class Services:
     `priorities` are the classes that a spec may ask for, `login` is how to log in here.
     `local_only` refuses requests to an address of another than this machine's loopback. `cors` are
     the origins whose pages may call this server. A body must arrive within `body_s` seconds.
+    `read_log` reads the log of an allocation, `tasks_of` names the tasks of a deployment.
     `gpus` are the models that the cluster has (None: nobody knows now), `image_tags` the tags of an
     image in its registry, newest first, none where that does not answer.
     `standing` is this process's part in the work that replicas share, None: it shares none.
@@ -45,6 +47,8 @@ class Services:
     cluster_title: str
     trash_for: timedelta
     login: LoginView
+    read_log: ReadLog = no_cluster
+    tasks_of: Callable[[Deployment], Sequence[str]] = lambda _: ()
     gpus: Callable[[], Sequence[Gpu] | None] = lambda: None
     image_tags: Callable[[str], Sequence[str]] = lambda _: ()
     priorities: PriorityClasses = field(default_factory=dict)

@@ -20,6 +20,7 @@ namespace "ai4eosc" {
     "purge-job",       # stop, and forget what was deleted; deregister-job is part of it
     "evaluate-job",    # let the scheduler look again
     "alloc-lifecycle", # restart where it is
+    "read-logs",       # what the tasks write
   ]
   variables {
     # Passwords of the jobs, and the mark of the spec store. Tasks read their own without this.
@@ -39,6 +40,7 @@ namespace "imagine" {
     "purge-job",
     "evaluate-job",
     "alloc-lifecycle",
+    "read-logs",
   ]
   variables {
     path "nomad/jobs/*" {

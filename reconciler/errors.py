@@ -4,6 +4,7 @@ ClusterError
  ├ ClusterUnavailable   come back later, with back-off; say so in the status
  ├ JobConflict          somebody else wrote first: look again, never overwrite
  ├ JobRejected          Nomad will never take this job: wait until the wish changes
+ ├ LogMissing           there is no such log, or not any more: what was kept of it may be there
  └ ClusterForbidden     our token may not: the operator's problem, loud and slow
 """
 
@@ -33,3 +34,7 @@ class JobRejected(ClusterError):
 
 class ClusterForbidden(ClusterError):
     """The token lacks a capability, or the namespace does not exist. An operator must act."""
+
+
+class LogMissing(ClusterError):
+    """The allocation or its node is gone, or the task has not begun: nothing to read there."""

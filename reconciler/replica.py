@@ -75,6 +75,10 @@ class Replica:
         """Whether the single duties of the site are ours."""
         return self._does(SITE)
 
+    def does(self, uid: str) -> bool:
+        """Whether the work of a deployment is ours at this moment."""
+        return self._does(shard_of(uid))
+
     @contextmanager
     def looking(self, uid: str) -> Iterator[bool]:
         """Tell whether a look at a deployment is ours; its part is not given up before its end."""

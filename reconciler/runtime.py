@@ -1,19 +1,21 @@
 """The wiring: from settings to a store, a cluster and a loop that are ready to start."""
 
 import random
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 
 from reconciler.catalog.refresh import asked_catalogs
 from reconciler.catalog.sources import catalog_refreshes_of, registry_of
-from reconciler.cluster.protocol import Cluster
+from reconciler.cluster.protocol import Cluster, LogKind
 from reconciler.controller import Controller, Rhythm
 from reconciler.devices import GpuModel, joined
 from reconciler.diff import FieldChange
 from reconciler.errors import ClusterError
 from reconciler.jobs import JobRef, Verdict
+from reconciler.log_tails import TAIL_BYTES, LogTails, tasks_of
 from reconciler.nomad_section import TargetSettings
 from reconciler.passes import Asked
 from reconciler.replica import Replica
@@ -82,6 +84,7 @@ class Runtime:
                     position=position,
                 ),
                 self.replica,
+                LogTails(self._own, self._read_end, tasks_of, self.replica.does),
                 *self.spec_files,
                 *([self._asked_spec_files()] if self.spec_files else ()),
                 *self.catalogues,
@@ -189,6 +192,43 @@ class Runtime:
 
     def _does_site(self) -> bool:
         return self._site_taken_up and self.replica.does_site()
+
+    def read_log(
+        self,
+        deployment: Deployment,
+        allocation_id: str,
+        *,
+        task: str,
+        kind: LogKind,
+        tail_bytes: int,
+        follow: bool,
+        stop: threading.Event,
+    ) -> Generator[bytes, None, None]:
+        """Read the end of a log of the deployment's, as `Cluster.read_log` does."""
+        where = deployment.status.nomad
+        return self.target_of(deployment.vo).cluster.read_log(
+            JobRef(where.namespace, where.job_id),
+            allocation_id,
+            task=task,
+            kind=kind,
+            tail_bytes=tail_bytes,
+            follow=follow,
+            stop=stop,
+        )
+
+    def _read_end(
+        self, deployment: Deployment, allocation_id: str, *, task: str, kind: LogKind
+    ) -> bytes:
+        pieces = self.read_log(
+            deployment,
+            allocation_id,
+            task=task,
+            kind=kind,
+            tail_bytes=TAIL_BYTES,
+            follow=False,
+            stop=threading.Event(),
+        )
+        return b"".join(pieces)
 
     def _asked_spec_files(self) -> Asked:
         wakes = {source.sync.source.id: source.wake for source in self.spec_files}

@@ -1,7 +1,7 @@
 """What the spec store answers: records, their past, and the feeds of what changed."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +12,7 @@ from specs import feeds, history, ownership, source_reports, trash
 from specs.admission import fetch_standing, fetch_used, foresee
 from specs.catalog.shelf import Shelf
 from specs.database import Database
+from specs.log_tails import LogTail, fetch_ended_badly, fetch_tails
 from specs.model import (
     Deployment,
     Owner,
@@ -255,6 +256,16 @@ class Readable(Shelf):
         """
         with self._database.read() as connection:
             return feeds.changes_after(connection, version, limit)
+
+    def log_tails(self, uid: str) -> Sequence[LogTail]:
+        """Return the ends of logs that are kept of a deployment, the newest allocation first."""
+        with self._database.read() as connection:
+            return fetch_tails(connection, uid)
+
+    def ended_badly(self, uids: Collection[str] | None) -> Sequence[str]:
+        """Return which of `uids` (None: of all) have an allocation that failed or was lost."""
+        with self._database.read() as connection:
+            return fetch_ended_badly(connection, uids)
 
     def moves(
         self, uids: Sequence[str], *, up_to: int, of: Callable[[Owner], bool]

@@ -195,6 +195,18 @@ trash = Table(
 )
 """Records as they were when they went: `record` is the JSON of their `Row`."""
 
+log_tails = Table(
+    "log_tails",
+    METADATA,
+    Column("uid", Text, primary_key=True),
+    Column("allocation_id", Text, primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("content", Text, nullable=False),
+)
+"""The ends of the logs of allocations that failed. Outlive their record like `revisions`."""
+
 quota_use = Table(
     "quota_use",
     METADATA,

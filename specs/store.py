@@ -21,6 +21,7 @@ from specs.admission import count_running, forget, let_in, newest_in_line, relea
 from specs.declaring import Change, Declaring
 from specs.faults import AlreadyExists, InvalidSpec, SpecError, VersionConflict
 from specs.leases import Leases
+from specs.log_tails import LogTail, keep_tails
 from specs.looks import Due, Told, due, write_looks, write_quietly
 from specs.lookup import Readable
 from specs.model import (
@@ -477,6 +478,16 @@ class SpecStore(Readable):
             if what is not Due.LOOK:
                 return what is not Due.GONE
         return self._looks.write(told)
+
+    def keep_log_tails(self, uid: str, tails: Sequence[LogTail]) -> None:
+        """Keep the ends of the logs of one allocation; those of older ones go.
+
+        The record does not change by it.
+        """
+        with self._database.write(durable=False) as connection:
+            self._check_lease(connection, [uid])
+            keep_tails(connection, uid, tails, now=self._now())
+            connection.commit()
 
     def release(self, uid: str, *, generation: int, at: datetime | None = None) -> None:
         """Count no more of a record than `generation` asks for, and let in whom that makes room.

@@ -14,7 +14,7 @@ from specs.quota import Quotas
 from specs.reading import fetch_named, trashed_record, within
 from specs.records import instant_text
 from specs.revisions import refuse_absent, refuse_ambiguous, undeleted, without_a_past
-from specs.schema import counter, departures, events, revisions, trash
+from specs.schema import counter, departures, events, log_tails, revisions, trash
 from specs.sealing import opened
 from specs.timeline import Author
 from specs.timeline import undeleted as undeleted_event
@@ -92,7 +92,7 @@ def clean_up_once(write: Write, *, trash_before: datetime, events_before: dateti
     rows = write.connection.execute(gone).all()
     uids = [row.uid for row in rows]
     removed = 0
-    for table in (trash, revisions, events):
+    for table in (trash, revisions, events, log_tails):
         if uids:
             removed += write.connection.execute(delete(table).where(table.c.uid.in_(uids))).rowcount
     _forget(write, [row.version for row in rows])

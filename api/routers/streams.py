@@ -12,7 +12,9 @@ from typing import Final, cast
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from api.problems import RequestError
 from api.sse import HEADERS
+from specs.faults import SpecError
 
 SEND_S: Final = 40.0
 """How long a client may take nothing of what is sent to it."""
@@ -66,7 +68,8 @@ class Stream(StreamingResponse):
         if gone or isinstance(ends[0], TimeoutError):
             return
         await send(_body(b"", more=False))
-        if isinstance(ends[0], Exception):
+        # What would have been a refusal is an end where the answer has begun.
+        if isinstance(ends[0], Exception) and not isinstance(ends[0], (SpecError, RequestError)):
             raise ends[0]
 
 

@@ -16,20 +16,21 @@ from nomad import api
 from nomad.api.base import Requester
 from nomad.api.exceptions import BaseNomadException
 
-from reconciler.cluster import decode
+from reconciler.cluster import decode, log_frames
 from reconciler.cluster.access import Access, joined, segment
 from reconciler.cluster.namespaces import Namespaces
-from reconciler.cluster.protocol import Cluster, Listing
+from reconciler.cluster.protocol import Cluster, Listing, LogKind
 from reconciler.cluster.refusals import (
     NO_JOB,
     error_of,
+    no_log,
     nothing_to_evaluate,
     nothing_to_restart,
     words_of,
 )
 from reconciler.cluster.stream import SILENCE_S, follow_all
 from reconciler.cluster.variables import Variables
-from reconciler.errors import ClusterError, ClusterUnavailable, JobRejected
+from reconciler.errors import ClusterError, ClusterUnavailable, JobRejected, LogMissing
 from reconciler.jobs import (
     MANAGED_BY,
     Allocation,
@@ -217,6 +218,45 @@ class NomadCluster(Cluster):
         """Remove the Variable. Removing a missing one is fine."""
         with self._access.asking():
             self._variables.delete(ref)
+
+    def read_log(
+        self,
+        ref: JobRef,
+        allocation_id: str,
+        *,
+        task: str,
+        kind: LogKind,
+        tail_bytes: int,
+        follow: bool,
+        stop: threading.Event,
+    ) -> Generator[bytes, None, None]:
+        """Read the end of what a task has written, and with `follow` what comes."""
+        with self._access.asking():
+            try:
+                response = self._access.alone(
+                    api.client.stream_logs, silence_s=log_frames.SILENCE_S
+                ).request(
+                    segment(allocation_id),
+                    method="get",
+                    params={
+                        "namespace": ref.namespace,
+                        "task": task,
+                        "type": kind,
+                        "origin": "end",
+                        "offset": tail_bytes,
+                        "follow": "true" if follow else "false",
+                    },
+                    headers={"Accept-Encoding": "identity"},
+                    stream=True,
+                )
+            except BaseNomadException as error:
+                answer = error.nomad_resp
+                if isinstance(answer, requests.Response) and no_log(
+                    answer.status_code, answer.text
+                ):
+                    raise LogMissing(words_of(answer.text)) from error
+                raise
+        yield from log_frames.read_frames(response, stop)
 
     def changes(self, *, after: int, stop: threading.Event) -> Generator[Changes, None, None]:
         """Follow the event streams of our namespaces from `after` on, each on its own connection.

@@ -8,7 +8,7 @@ to call from several threads and raise only `reconciler.errors.ClusterError` kin
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from reconciler.jobs import (
     Allocation,
@@ -24,6 +24,8 @@ from reconciler.jobs import (
 )
 
 T = TypeVar("T")
+
+LogKind = Literal["stdout", "stderr"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,27 @@ class Cluster(Protocol):
 
     def delete_variable(self, ref: JobRef) -> None:
         """Remove the Variable. Removing a missing one is fine."""
+        ...
+
+    def read_log(
+        self,
+        ref: JobRef,
+        allocation_id: str,
+        *,
+        task: str,
+        kind: LogKind,
+        tail_bytes: int,
+        follow: bool,
+        stop: threading.Event,
+    ) -> Generator[bytes, None, None]:
+        """Read the last `tail_bytes` of what a task has written, and with `follow` what comes.
+
+        The text comes in pieces that end anywhere. Who follows gets b"" about once a second, when
+        there may be nothing new, and goes on for ever: when the allocation has ended is for the
+        caller to know. The iterator ends within about a second once `stop` is set.
+
+        Raises: LogMissing where there is nothing to read, or not any more.
+        """
         ...
 
     def changes(self, *, after: int, stop: threading.Event) -> Generator[Changes, None, None]:

@@ -24,6 +24,16 @@ finds nothing wrong with such a job and a plan answers as if it could be written
 NOTHING_TO_RESTART: Final = ("Unknown allocation", "restart of an alloc that should not run")
 """Nomad's words where a restart comes too late: the allocation is gone, or has ended."""
 
+NO_LOG: Final = (
+    "Unknown allocation",
+    "not started yet",
+    "No path to node",
+    "Unknown node",
+    "no such file or directory",
+)
+"""Nomad's words where a log can't be read: the allocation is forgotten, its node is away or cleaned
+up, or the task has not begun."""
+
 NO_JOB: Final = "job not found"
 """All that Nomad says of a job that it does not have; the status may be 500 or 404."""
 
@@ -56,6 +66,11 @@ def error_of(status: int, text: str) -> ClusterError:
     if status in {400, 413, 422} or TYPE_CHANGE in text:
         return JobRejected(words)
     return ClusterUnavailable(said)
+
+
+def no_log(status: int, text: str) -> bool:
+    """Tell whether a refused read of a log means that there is no such log, or not any more."""
+    return status in {400, 404} or any(known in text for known in NO_LOG)
 
 
 def nothing_to_restart(text: str) -> bool:

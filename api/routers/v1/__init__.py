@@ -10,6 +10,7 @@ from api.routers.v1 import (
     history,
     hooks,
     info,
+    logs,
     modules,
     operations,
     schema,
@@ -17,5 +18,17 @@ from api.routers.v1 import (
 )
 
 router = APIRouter(prefix="/v1", responses=documented(408, 422, 429, 431, 500, 503, 507))
-for part in (modules, specs, history, deployments, info, operations, hooks, account, auth, schema):
+for part in (
+    modules,
+    specs,
+    history,
+    logs,
+    deployments,
+    info,
+    operations,
+    hooks,
+    account,
+    auth,
+    schema,
+):
     router.include_router(part.router)

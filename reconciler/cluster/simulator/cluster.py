@@ -9,18 +9,19 @@ from contextlib import contextmanager
 from typing import Final
 
 from reconciler.cluster import decode
-from reconciler.cluster.protocol import Cluster, Listing
+from reconciler.cluster.protocol import Cluster, Listing, LogKind
 from reconciler.cluster.refusals import (
     error_of,
     nothing_to_evaluate,
     nothing_to_restart,
     words_of,
 )
+from reconciler.cluster.simulator import task_logs
 from reconciler.cluster.simulator.json_tree import copied
 from reconciler.cluster.simulator.refusal import Refusal
 from reconciler.cluster.simulator.state import SimulatedNomad
 from reconciler.cluster.simulator.world import World
-from reconciler.errors import ClusterUnavailable, JobRejected
+from reconciler.errors import ClusterUnavailable, JobRejected, LogMissing
 from reconciler.jobs import (
     MANAGED_BY,
     Allocation,
@@ -191,6 +192,32 @@ class SimulatedCluster(Cluster):
     def delete_variable(self, ref: JobRef) -> None:
         """Remove the Variable. Removing a missing one is fine."""
         self._nomad.variables.delete(ref.namespace, _path(ref))
+
+    def read_log(
+        self,
+        ref: JobRef,
+        allocation_id: str,
+        *,
+        task: str,
+        kind: LogKind,
+        tail_bytes: int,
+        follow: bool,
+        stop: threading.Event,
+    ) -> Generator[bytes, None, None]:
+        """Read the end of what a pretend task has written, and with `follow` what comes."""
+        told = 0
+        while not stop.is_set():
+            try:
+                with self._nomad.reading() as world:
+                    _require_namespace(world, ref.namespace)
+                    text = task_logs.written(world.allocs.get(allocation_id), task, kind)
+            except Refusal as refusal:
+                raise LogMissing(refusal.text) from refusal
+            yield text[max(told, len(text) - tail_bytes) :]
+            told = len(text)
+            if not follow:
+                return
+            stop.wait(_STOP_CHECK_S)
 
     def changes(self, *, after: int, stop: threading.Event) -> Generator[Changes, None, None]:
         """Follow the events from `after` on, heartbeats included, until `stop` is set."""

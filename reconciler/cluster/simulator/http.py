@@ -6,6 +6,7 @@ A thread per connection, HTTP/1.1, plain text; it says that it is simulated in e
 import json
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,10 +20,13 @@ from reconciler.cluster.simulator.nodes import VERSION
 from reconciler.cluster.simulator.refusal import Refusal
 from reconciler.cluster.simulator.routes import answer
 from reconciler.cluster.simulator.state import SimulatedNomad
+from reconciler.cluster.simulator.task_logs import written
 from reconciler.cluster.simulator.world import Message, World
 
 HEARTBEAT_S: Final = 10.0
 """How often a silent event stream says `{}`; Nomad's own does at least every 30 s."""
+
+LOGS: Final = "/v1/client/fs/logs/"
 
 _STOP_CHECK_S: Final = 0.2
 _WAIT_S: Final = 300.0
@@ -113,6 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
             asked = self._asked()
             if asked.path == "/v1/event/stream":
                 self._stream(asked)
+            elif asked.path.startswith(LOGS):
+                self._log(asked)
             else:
                 self._send(_awaited(self.server, asked))
         except Refusal as refusal:
@@ -186,6 +192,31 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_line({})
                 quiet_since = monotonic()
         self.wfile.write(b"0\r\n\r\n")
+
+    def _log(self, asked: Asked) -> None:
+        """Send frames with what a task has written; follow until the client hangs up."""
+        follow = asked.query.get("follow") == "true"
+        tail, told = int(asked.query.get("offset") or 0), 0
+        text = self._written(asked)
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while not self.server.stopping.is_set():
+            new = text[max(told, len(text) - tail) :]
+            told = len(text)
+            self._send_line({"Data": b64encode(new).decode(), "Offset": told} if new else {})
+            if not follow:
+                break
+            self.server.stopping.wait(_STOP_CHECK_S)
+            text = self._written(asked)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _written(self, asked: Asked) -> bytes:
+        with self.server.nomad.reading() as world:
+            allocation = world.allocs.get(asked.path.removeprefix(LOGS))
+            return written(allocation, asked.query.get("task", ""), asked.query.get("type", ""))
 
     def _restored_since(self, restored: int) -> bool:
         """Tell whether the servers were restored: every stream from before then has ended."""
