@@ -89,10 +89,15 @@ def get_verb(
         bool,
         typer.Option("--all-owners", help="Everybody's, for operators and auditors of their VOs."),
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("-w", "--watch", help="Go on with what changes, a line for each.")
+    ] = False,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
     """Show deployments, where they stand and why."""
+    if watch and output not in {Format.TABLE, Format.JSON}:
+        raise typer.BadParameter("--watch prints a table or, with -o json, a JSON line for each")
     if all_owners and (name is not None or owner is not None):
         raise typer.BadParameter("--all-owners goes with neither a name nor --owner")
     with told():
@@ -100,6 +105,10 @@ def get_verb(
         from api.cli.show import shown  # noqa: PLC0415
 
         client = client_of(server, token_file, owner=EVERYBODY if all_owners else owner)
+        if watch:
+            from api.cli.streams import watch_deployments  # noqa: PLC0415
+
+            watch_deployments(client, name, vo=vo, as_json=output is Format.JSON)
         alone = name is not None
         views = [client.get(name, vo=vo)] if name is not None else list(client.list(vo=vo))
         if views or output in {Format.JSON, Format.YAML}:

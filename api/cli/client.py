@@ -9,6 +9,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -47,7 +48,7 @@ class Client:
 
     def get(self, name: str, *, vo: str | None = None) -> Any:
         """Return the deployment `name`."""
-        return self._ask("GET", _path(name), query={"vo": vo}).body
+        return self._ask("GET", path_of(name), query={"vo": vo}).body
 
     def list(self, *, vo: str | None = None) -> Iterator[Any]:
         """Yield all of the owner's deployments, newest first, page by page."""
@@ -65,7 +66,7 @@ class Client:
         `take_over`: also what belongs to a source of spec files.
         """
         query = {"dryRun": _flag(dry_run), "takeOver": _flag(take_over)}
-        return self._ask("PUT", _path(name), query=query, body=manifest).body
+        return self._ask("PUT", path_of(name), query=query, body=manifest).body
 
     def try_nameless(self, manifest: object) -> Any:
         """Have a manifest that names no deployment judged; nothing is stored."""
@@ -74,18 +75,18 @@ class Client:
     def delete(self, name: str, *, vo: str | None = None, take_over: bool = False) -> Any:
         """Ask for the end of the deployment `name`; return its record."""
         query = {"vo": vo, "takeOver": _flag(take_over)}
-        return self._ask("DELETE", _path(name), query=query).body
+        return self._ask("DELETE", path_of(name), query=query).body
 
     def patch(
         self, name: str, patch: object, *, vo: str | None = None, take_over: bool = False
     ) -> Any:
         """Change parts of the deployment `name` (RFC 7396); return its record."""
         query = {"vo": vo, "takeOver": _flag(take_over)}
-        return self._ask("PATCH", _path(name), query=query, body=patch).body
+        return self._ask("PATCH", path_of(name), query=query, body=patch).body
 
     def events(self, name: str | None, *, vo: str | None = None) -> Iterator[Any]:
         """Yield what happened to one deployment, None: to all, oldest first, page by page."""
-        path = "/v1/events" if name is None else _path(name) + "/events"
+        path = "/v1/events" if name is None else path_of(name) + "/events"
         after: str | None = None
         while after != "":
             page = self._ask("GET", path, query={"vo": vo, "after": after}).body
@@ -99,12 +100,12 @@ class Client:
 
     def rollback(self, name: str, generation: int, *, vo: str | None = None) -> Any:
         """Run an older generation of the deployment `name`; return its record."""
-        path, body = _path(name) + "/rollback", {"generation": generation}
+        path, body = path_of(name) + "/rollback", {"generation": generation}
         return self._ask("POST", path, query={"vo": vo}, body=body).body
 
     def undelete(self, name: str, *, vo: str | None = None) -> Any:
         """Take the deletion of `name` back; return its record."""
-        return self._ask("POST", _path(name) + "/undelete", query={"vo": vo}).body
+        return self._ask("POST", path_of(name) + "/undelete", query={"vo": vo}).body
 
     def trash(self) -> Sequence[Any]:
         """Return the owner's deleted deployments, the latest first."""
@@ -161,14 +162,14 @@ class Client:
         return self.ask("GET", "/v1/quota", query={}).body
 
     def _about(self, name: str, part: str, *, vo: str | None) -> Any:
-        return self._ask("GET", f"{_path(name)}/{part}", query={"vo": vo}).body
+        return self._ask("GET", f"{path_of(name)}/{part}", query={"vo": vo}).body
 
     def status(
         self, name: str, *, vo: str | None, goal: str, etag: str | None, wait_s: int
     ) -> Answer:
         """Return the small status, waiting up to `wait_s` for one newer than `etag`."""
         query = {"vo": vo, "wait": f"{wait_s}s", "for": goal}
-        path = _path(name) + "/status"
+        path = path_of(name) + "/status"
         return self._ask("GET", path, query=query, etag=etag, patience_s=wait_s)
 
     def _ask(
@@ -187,21 +188,16 @@ class Client:
         patience_s: float = 0,
     ) -> Answer:
         """Send one request. Raises: NoAnswer, Refused, CommandFailed."""
-        server = self.access.server
-        headers = {"Accept": "application/json"}
-        if token := self.access.token:
-            headers["Authorization"] = f"Bearer {token}"
+        server, headers = self.access.server, self._headers("application/json")
         raw = None
         if body is not None:
             headers["Content-Type"] = "application/json"
             raw = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         if etag is not None:
             headers["If-None-Match"] = etag
-        said = urlencode({key: value for key, value in query.items() if value is not None})
-        target = server.prefix + path + (f"?{said}" if said else "")
         connection = connect(server, self.timeout_s + patience_s)
         try:
-            connection.request(method, target, raw, headers)
+            connection.request(method, self._target(path, query), raw, headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -209,6 +205,48 @@ class Client:
         finally:
             connection.close()
         return _answer(response, content, server=str(server))
+
+    @contextmanager
+    def stream(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str | None],
+        accept: str,
+        silence_s: float | None = None,
+        last_event_id: str | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Give an answer that is read as it comes; `silence_s` is how long it may say nothing.
+
+        Raises: NoAnswer, also where it breaks off; Refused, CommandFailed.
+        """
+        server, headers = self.access.server, self._headers(accept)
+        if last_event_id:
+            headers["Last-Event-ID"] = last_event_id
+        query = {**query, "owner": self.owner}
+        connection = connect(server, self.timeout_s)
+        try:
+            connection.request("GET", self._target(path, query), None, headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                _answer(response, response.read(), server=str(server))
+            if connection.sock is not None:
+                connection.sock.settimeout(silence_s)
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            raise no_answer(error, server, hint=OURS, next_command=self._start_command()) from error
+        finally:
+            connection.close()
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept}
+        if token := self.access.token:
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    def _target(self, path: str, query: Mapping[str, str | None]) -> str:
+        said = urlencode({key: value for key, value in query.items() if value is not None})
+        return self.access.server.prefix + path + (f"?{said}" if said else "")
 
     def _start_command(self) -> str:
         return "ai4papi run" if self.access.server.on_this_machine else ""
@@ -246,7 +284,8 @@ def _flag(value: bool) -> str | None:
     return "true" if value else None
 
 
-def _path(name: str) -> str:
+def path_of(name: str) -> str:
+    """Return the path of the deployment `name`."""
     return f"/v1/specs/{quote(name, safe='')}"
 
 

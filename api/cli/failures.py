@@ -152,6 +152,6 @@ def _code(status: int, reason: str) -> Code:
     if reason.startswith(("Quota", "Policy")):
         return Code.POLICY
     # A path that the server does not know says nothing about the deployment.
-    if status == 404 and reason not in {"NotFound", NO_MODULE}:
+    if status == 404 and reason not in {"NotFound", "NoLog", NO_MODULE}:
         return Code.FAILED
     return CODES.get(status, Code.FAILED)

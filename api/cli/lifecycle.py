@@ -81,6 +81,38 @@ def events_verb(
             typer.echo("Nothing has happened yet.", err=True)
 
 
+@verbs.command("logs")
+def logs_verb(
+    name: Name,
+    *,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with what is written, until it ends.")
+    ] = False,
+    tail: Annotated[
+        int, typer.Option(min=0, max=10_000, help="How many of the last lines.")
+    ] = 1000,
+    task: Annotated[str | None, typer.Option(help="A task of its job; without, its own.")] = None,
+    stderr: Annotated[
+        bool, typer.Option("--stderr", help="What was written to standard error.")
+    ] = False,
+    previous: Annotated[
+        bool, typer.Option("--previous", help="Of the run before the present one.")
+    ] = False,
+    vo: Vo = None,
+    owner: Owner = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Print what a deployment has written, of what runs or else of what ran last."""
+    with told():
+        from api.cli.streams import LogAsked, print_log  # noqa: PLC0415
+
+        asked = LogAsked(
+            name, vo=vo, task=task, stderr=stderr, tail=tail, follow=follow, previous=previous
+        )
+        print_log(client_of(server, token_file, owner=owner), asked)
+
+
 @verbs.command("plan")
 def plan_verb(
     name: Name,

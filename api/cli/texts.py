@@ -7,6 +7,15 @@ NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A deployment's name, as in `specs.model` (which costs too much to import here)."""
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_ESCAPE: Final = re.compile(
+    "\x1b(?:"
+    r"\[[0-?]*[ -/]*[@-~]"
+    "|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?"
+    "|[PX^_][^\x1b]*(?:\x1b\\\\)?"
+    "|[ -/]*[0-~])"
+)
+"""Control sequences of ECMA-48: CSI, OSC, other strings, and the short ones."""
+
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", re.ASCII)
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
 
@@ -28,6 +37,17 @@ def printable_json(text: str) -> str:
     """Return JSON `text` with those characters escaped, so that it means the same."""
     return _CONTROL.sub(
         lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text
+    )
+
+
+def harmless(text: str) -> str:
+    """Return lines of a log without what could drive a terminal; tabs and line ends stay.
+
+    Whole escape sequences go, such as colours; what is left of control characters becomes `\\xNN`.
+    """
+    plain = _ESCAPE.sub("", text.replace("\r\n", "\n"))
+    return _CONTROL.sub(
+        lambda found: found[0] if found[0] in "\n\t" else repr(found[0])[1:-1], plain
     )
 
 
