@@ -70,6 +70,8 @@ def live(cluster: Cluster, namespace: str) -> None:
         heard = watch.change(Job, lambda told: told.ref == ref)
         assert heard.job_modify_index == first.index
         runs = watch.change(Allocation, lambda a: (a.ref, a.client_status) == (ref, "running"))
+        log = {"task": "usertask", "kind": "stdout", "tail_bytes": 9, "follow": False}
+        assert b"".join(cluster.read_log(ref, runs.id, stop=threading.Event(), **log)) == b""
         cluster.restart_allocation(ref, runs.id)
         cluster.evaluate_job(ref)
         changed = {**job, "Priority": 60}
@@ -112,7 +114,7 @@ def test_every_line_of_the_policy_is_needed(agent, capability):
 
 
 def test_the_policy_names_what_is_needed_and_the_shipped_namespaces():
-    assert len(CAPABILITIES) == 11
+    assert len(CAPABILITIES) == 12
     conf = yaml.safe_load((ETC / "main_conf.yaml").read_text())
     blocks = re.findall(r'namespace "([^"]+)" \{', POLICY)
     assert sorted(blocks) == sorted(conf["nomad"]["namespaces"].values())
@@ -161,12 +163,12 @@ THEIRS = f"namespace={FOREIGN}"
         ("GET", "/v1/acl/tokens", None),
         ("POST", "/v1/acl/token", {"Name": "x", "Type": "management"}),
         ("GET", "/v1/client/fs/ls/{alloc}?path=/&namespace=ai4eosc", None),
-        ("GET", "/v1/client/fs/logs/{alloc}?task=usertask&type=stdout&namespace=ai4eosc", None),
+        ("GET", "/v1/client/fs/cat/{alloc}?path=usertask/secrets/a&namespace=ai4eosc", None),
     ],
     ids=lambda asked: f"{asked[0]} {asked[1]}",
 )
 def test_the_policy_lets_us_do_nothing_else(agent, ours, standing, asked):
-    """C52, C53: other people's jobs, Variables, nodes, files and logs are not ours."""
+    """C52, C53: other people's jobs, Variables and nodes, and all files, are not ours."""
     (node,) = agent.call("GET", "/v1/nodes")
     method, path, body = asked
     path = path.format(node=node["ID"], alloc=standing)
