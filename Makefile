@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 8080
 OUT    ?=
+COMPARE ?=
 HISTORIES ?= 10000
 SEED   ?= 1
 ARGS   ?=
@@ -44,8 +45,8 @@ simulate-histories: $(VENV)/dev ## seeded histories with faults: HISTORIES=10000
 e2e: $(VENV)/dev ## the tests on real components: Nomad, a Docker engine, Keycloak; TESTS=tests/e2e
 	$(BIN)/python -m pytest -m e2e $(TESTS) $(ARGS)
 
-bench: $(VENV)/dev ## every figure beside its floor, in one run; OUT=file.json, QUICK=1
-	$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(QUICK),--quick) $(ARGS)
+bench: $(VENV)/dev ## every figure beside its floor, in one run; OUT=file.json, QUICK=1, COMPARE=old.json, ARGS=--help
+	$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(QUICK),--quick) $(if $(COMPARE),--compare $(COMPARE)) $(ARGS)
 
 lock: $(VENV)/dev ## write the lock files anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-emit-index-url -o requirements.lock pyproject.toml

@@ -1,4 +1,4 @@
-"""A cold catalogue of 500 modules: how long until all are read, beside the bare downloads."""
+"""A catalogue of 500 modules: read cold beside the bare downloads, and served warm."""
 
 import contextlib
 import ssl
@@ -17,11 +17,16 @@ from reconciler.catalog.http import Http
 from reconciler.catalog.lists import ListReader, Pace
 from reconciler.catalog.sources import FORMS
 from tests.bench.figures import Figure
+from tests.bench.modules import MODULES, NAME
+from tests.bench.place import Place
+from tests.bench.processes import OwnProcess, await_answer, empty_server
+from tests.bench.reads import load
 from tests.catalog_server import name_of
+from tests.real import a_free_port
 
-MODULES = 500
 CONCURRENCY = 16
 DELAY_S = 0.02
+SECONDS = 4
 SERVE = f"""
 from tests.catalog_server import CatalogServer
 with CatalogServer({MODULES}, delay_s={DELAY_S}) as server:
@@ -29,6 +34,11 @@ with CatalogServer({MODULES}, delay_s={DELAY_S}) as server:
     print(server.port, flush=True)
     input()
 """
+
+
+def measure(place: Place) -> list[Figure]:
+    """Measure a cold catalogue, and the lists of a warm one."""
+    return [*cold_catalogue(place.rounds), *_lists(place)]
 
 
 def cold_catalogue(rounds: int) -> list[Figure]:
@@ -49,6 +59,26 @@ def cold_catalogue(rounds: int) -> list[Figure]:
         figures.append(Figure(name, "s", tuple(read_s), floor=tuple(bare_s)))
         figures.append(Figure(f"slowest single download, {kind}", "s", tuple(slowest_s)))
     return figures
+
+
+def _lists(place: Place) -> list[Figure]:
+    """The lists of 500 modules and one module a second, beside an empty FastAPI route."""
+    port = a_free_port()
+    server = [sys.executable, "-m", "tests.bench.modules", str(place.folder / "warm"), str(port)]
+    paths = ("/v1/modules", "/v1/modules/summary", f"/v1/modules/metadata/{NAME.format(7)}")
+    rates: dict[str, list[float]] = {path: [] for path in paths}
+    floors = []
+    with OwnProcess(server), empty_server() as empty_port:
+        await_answer(f"http://127.0.0.1:{port}/v1/modules")
+        for _ in range(place.rounds):
+            floors.append(load(empty_port, "/", seconds=SECONDS)["rate"])
+            for path in paths:
+                rates[path].append(load(port, path, seconds=SECONDS)["rate"])
+    shown = dict(zip(paths, ("/v1/modules", "/v1/modules/summary", "…/metadata/NAME"), strict=True))
+    return [
+        Figure(f"GET {shown[path]} of {MODULES}", "requests/s", tuple(rates[path]), tuple(floors))
+        for path in paths
+    ]
 
 
 @contextlib.contextmanager
