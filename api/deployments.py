@@ -22,6 +22,7 @@ from specs.faults import (
 )
 from specs.metadata import is_name
 from specs.model import SECRET_SET, Deployment, Phase, Reach
+from specs.moments import BY_MAIL, NOTIFY
 from specs.priorities import PriorityClasses, usable_classes
 from specs.provenance import refuse_declared
 from specs.quota import excess_faults, excess_in_words
@@ -195,6 +196,7 @@ class Deployments:
             must_not_exist=precondition.must_not_exist,
             take_over=take_over,
         )
+        self._keep_contact(user, deployment)
         return Outcome(deployment, created)
 
     def patch(
@@ -319,7 +321,14 @@ class Deployments:
             source=self.source,
             idempotency_key=key,
         )
+        self._keep_contact(user, deployment)
         return Outcome(deployment, created)
+
+    def _keep_contact(self, user: User, deployment: Deployment) -> None:
+        """Remember where an owner is reached who asks to be told of a deployment."""
+        asked = deployment.annotations.get(NOTIFY) == BY_MAIL
+        if asked and user.email and user.owner == deployment.owner and self.store.sends_mail:
+            self.store.contacts.keep(user.owner, user.email)
 
     def _current(self, user: User, name: str, body: object) -> Deployment | None:
         """Return the record that a manifest speaks of, or None where there is none yet."""

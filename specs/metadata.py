@@ -9,6 +9,7 @@ from typing import Final
 
 from specs.faults import Fault
 from specs.model import DNS_LABEL
+from specs.moments import BY_MAIL, annotation_fault
 from specs.shapes import mapping_faults
 from specs.texts import control, no_text, pointer, shown
 
@@ -80,6 +81,8 @@ def _entries_faults(entries: object, at: str, *, labels: bool) -> Iterator[Fault
             allowed = "[prefix/]name: a DNS name, then up to 63 letters, digits, - _ ."
             yield Fault(here, "BadKey", f"{shown(key)} is not {allowed}", allowed)
         yield from (_label_faults if labels else _annotation_faults)(value, here)
+        if not labels and (why := annotation_fault(key, value)):
+            yield Fault(here, "NotAnOption", f"{shown(value)}: {why}", BY_MAIL)
 
 
 def _is_key(key: object) -> bool:

@@ -311,3 +311,30 @@ catalog_overlays = Table(
     Column("fields", Text),
 )
 """What editors set, version by version; `fields` is JSON, null where the overlay was taken away."""
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    Column("destination", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", Text, nullable=False),
+    Column("owner_iss", Text, nullable=False),
+    Column("owner_sub", Text, nullable=False),
+    Column("notice", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("due_at", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Index("outbox_line", "destination", "line", "number"),
+)
+"""Moments that are still to be told, one row for each that is to hear of it. `number` is that of
+the event; within a `line` the lowest number goes first. `notice` is JSON.
+"""
+
+contacts = Table(
+    "contacts",
+    METADATA,
+    Column("owner_iss", Text, primary_key=True),
+    Column("owner_sub", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+)
+"""Addresses of owners who asked for mail, as their provider vouched for them. Shown to nobody."""

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from specs import feeds, history, ownership, source_reports, timeline, trash
 from specs.admission import count_running, forget, let_in, newest_in_line, release
+from specs.contacts import Contacts
 from specs.declaring import Change, Declaring
 from specs.faults import AlreadyExists, InvalidSpec, SpecError, VersionConflict
 from specs.leases import Leases
@@ -32,6 +33,8 @@ from specs.model import (
     Owner,
     Reach,
 )
+from specs.moments import Subscription
+from specs.outbox import Outbox
 from specs.ownership import Pruned
 from specs.provenance import SourcedWish, refuse_declared
 from specs.pruning import DeletionBudget, Listing, Place
@@ -76,7 +79,7 @@ class SpecStore(Readable):
     """The spec store at one database URL: `sqlite:///PATH` or `postgresql://…`.
 
     The tables must be there: see `migrate`. `quotas` are enforced by every write. Secrets are kept
-    sealed; without a `seal` none are taken.
+    sealed; without a `seal` none are taken. Of events, those of `subscriptions` go to the `outbox`.
 
     Raises:
         ValueError: the URL names a database that this project does not work on.
@@ -90,11 +93,20 @@ class SpecStore(Readable):
         new_uid: Callable[[], str] = random_uid,
         quotas: Quotas = NO_QUOTAS,
         seal: Seal | None = None,
+        subscriptions: Sequence[Subscription] = (),
     ) -> None:
         super().__init__(url, now=now, quotas=quotas, seal=seal)
         self._new_uid = new_uid
         self._listener: Listener | None = None
         self._looks = Together(self._write_looks)
+        self.subscriptions = subscriptions
+        self.outbox = Outbox(self._database, now)
+        self.contacts = Contacts(self._database)
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether owners who ask for it are told of their deployments."""
+        return any(subscription.of_owners for subscription in self.subscriptions)
 
     def migrate(self) -> None:
         """Make the tables, or bring older ones up to this version; safe to repeat.
@@ -535,7 +547,13 @@ class SpecStore(Readable):
     ) -> Iterator[Write]:
         """Begin a write; `of` are the uids that a reconciler writes for, none: its site's duty."""
         with self._database.write(durable=durable) as connection:
-            write = Write(connection, durable=durable, now=self._now, seal=self._seal)
+            write = Write(
+                connection,
+                durable=durable,
+                now=self._now,
+                seal=self._seal,
+                subscriptions=self.subscriptions,
+            )
             self._check_lease(connection, of)
             yield write
             if not keep:

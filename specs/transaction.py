@@ -11,6 +11,8 @@ from typing import Final, NamedTuple, Self
 from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, update
 
 from specs.model import Applied, Deployment, Event, Owner, Reach
+from specs.moments import Subscription
+from specs.outbox import enqueue
 from specs.reading import fetch_named, fetch_record, fetch_secrets
 from specs.records import instant_text, json_text, row_of
 from specs.schema import (
@@ -103,10 +105,12 @@ class Write:
         durable: bool,
         now: Callable[[], datetime],
         seal: Seal | None,
+        subscriptions: Sequence[Subscription] = (),
     ) -> None:
         self.connection = connection
         self.now = now
         self.seal = seal
+        self.subscriptions = subscriptions
         self.changed = False
         self.wished = False
         self._take_number: Executable = TAKE_DURABLE_NUMBER if durable else TAKE_NUMBER
@@ -206,7 +210,10 @@ class Write:
         self.tell_all([(subject, event) for event in told])
 
     def tell_all(self, told: Sequence[tuple[Subject, Event]]) -> None:
-        """Append events to the timelines of their records, in order, and drop the oldest ones."""
+        """Append events to the timelines of their records, in order, and drop the oldest ones.
+
+        What somebody subscribed to goes to the outbox, too.
+        """
         if not told:
             return
         last = self.connection.execute(
@@ -223,6 +230,8 @@ class Write:
             for number, (subject, event) in enumerate(told, last - len(told) + 1)
         ]
         self.connection.execute(ADD_EVENT, rows)
+        if self.subscriptions:
+            enqueue(self.connection, self.subscriptions, rows)
         uids = dict.fromkeys(subject.uid for subject, _ in told)
         self.connection.execute(TRIM_EVENTS, [{"of_uid": uid} for uid in uids])
         self.changed = True

@@ -8,6 +8,7 @@ from pydantic_core import from_json
 from sqlalchemy import Connection, Delete, Table, delete, select, update
 
 from specs.admission import admit
+from specs.contacts import forget_contacts
 from specs.faults import AlreadyExists
 from specs.model import Deployment, Reach, Trashed
 from specs.quota import Quotas
@@ -95,6 +96,7 @@ def clean_up_once(write: Write, *, trash_before: datetime, events_before: dateti
     for table in (trash, revisions, events, log_tails):
         if uids:
             removed += write.connection.execute(delete(table).where(table.c.uid.in_(uids))).rowcount
+    removed += forget_contacts(write.connection)
     _forget(write, [row.version for row in rows])
     removed += _forget_departures(write, before=too_old)
     removed += _remove_oldest(write, events, before=instant_text(events_before))

@@ -17,6 +17,7 @@ from api.auth.recent import RecentUsers, digest_of
 from api.auth.second_opinion import SecondOpinion
 from api.auth.tokens import Claimed, read_token
 from api.auth.users import InvalidToken, NoMembership, ProviderUnavailable, Role, User
+from specs.contacts import is_address
 from specs.model import Owner
 from specs.timed import Deadline
 
@@ -107,7 +108,13 @@ class OidcAuthenticator:
             served = ", ".join(self._rules.vos)
             raise NoMembership(f"you have no role in a VO that is served here ({served})")
         operator = all(Role.OPERATOR in roles.get(vo, ()) for vo in self._rules.vos)
-        return User(owner, shown_name(userinfo, owner.sub), roles, operator=operator)
+        return User(
+            owner,
+            shown_name(userinfo, owner.sub),
+            roles,
+            operator=operator,
+            email=vouched_email(userinfo if "email" in userinfo else claimed.claims),
+        )
 
 
 def shown_name(userinfo: Mapping[str, object], subject: str) -> str:
@@ -119,3 +126,11 @@ def shown_name(userinfo: Mapping[str, object], subject: str) -> str:
             if name := printable.strip()[:MAX_NAME]:
                 return name
     return subject
+
+
+def vouched_email(claims: Mapping[str, object]) -> str:
+    """Return the address that a provider gives and does not call unverified, "" where none is."""
+    email, verified = claims.get("email"), claims.get("email_verified", True)
+    # Some providers write booleans as text.
+    vouched = verified is True or (isinstance(verified, str) and verified.lower() == "true")
+    return email if vouched and isinstance(email, str) and is_address(email) else ""

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -65,7 +65,8 @@ class User:
     """A known caller with their roles by VO.
 
     `operator`: of every VO that the site serves, and so of what belongs to no VO. `owner` is whose
-    deployments are meant: their own, or in `acting_for` another's.
+    deployments are meant: their own, or in `acting_for` another's. `email` is one that their
+    provider vouches for, else "".
     """
 
     owner: Owner
@@ -73,6 +74,7 @@ class User:
     roles: Mapping[str, frozenset[Role]]
     operator: bool = False
     acts_for_another: bool = False
+    email: str = field(default="", repr=False)
 
     @property
     def vos(self) -> tuple[str, ...]:
@@ -103,7 +105,9 @@ class User:
         if owner == self.owner:
             return self
         roles = {vo: self.roles[vo] | {Role.USER} for vo in self._vos_of_all(any_of)}
-        return replace(self, owner=owner, roles=roles, operator=False, acts_for_another=True)
+        return replace(
+            self, owner=owner, roles=roles, operator=False, acts_for_another=True, email=""
+        )
 
     def _vos_of_all(self, any_of: frozenset[Role]) -> tuple[str, ...]:
         vos = self.vos_as(any_of)
