@@ -17,6 +17,7 @@ from reconciler.errors import ClusterError
 from reconciler.jobs import JobRef, Verdict
 from reconciler.log_tails import TAIL_BYTES, LogTails, tasks_of
 from reconciler.nomad_section import TargetSettings
+from reconciler.notify import senders_of, subscriptions_of
 from reconciler.passes import Asked
 from reconciler.replica import Replica
 from reconciler.settings import Settings, SettingsFault
@@ -60,6 +61,7 @@ class Runtime:
         self.catalogues = catalog_refreshes_of(settings, self._own, random.random)
         self._site_taken_up = False
         self.registry = registry_of(settings.exchange)
+        self.senders = senders_of(settings, store, random.random) if settings.reconcile else []
         self._controller: Controller | None = None
 
     def start(self) -> None:
@@ -73,6 +75,8 @@ class Runtime:
             spec_files.only_while(self._does_site)
         for catalogue in self.catalogues:
             catalogue.only_while(self._does_site)
+        for sender in self.senders:
+            sender.only_while(self._does_site)
         if self._does_site():
             self.read_local_catalogues()
         self._controller = Controller(
@@ -89,6 +93,7 @@ class Runtime:
                 *([self._asked_spec_files()] if self.spec_files else ()),
                 *self.catalogues,
                 asked_catalogs(self.store, self.catalogues),
+                *self.senders,
             ),
             polls=[
                 *((source.poll_s, source.wake) for source in self.spec_files),
@@ -188,6 +193,7 @@ class Runtime:
             for source in self.spec_files:
                 source.sync.begin()
         self._own.forget_catalogs(but=[catalogue.source.id for catalogue in self.catalogues])
+        self._own.outbox.forget_others([sender.destination for sender in self.senders])
         self._site_taken_up = True
 
     def _does_site(self) -> bool:
@@ -276,6 +282,7 @@ def open_store(settings: Settings) -> SpecStore:
             user=quotas.user, vo=quotas.vo, over=quotas.over, classes=settings.priorities
         ),
         seal=Seal(keys) if keys else None,
+        subscriptions=subscriptions_of(settings.notifications),
     )
 
 

@@ -30,6 +30,7 @@ from reconciler.fields import (
     WholeNumber,
 )
 from reconciler.nomad_section import NomadSection
+from reconciler.notify_section import NotificationSettings
 from specs.model import Name
 from specs.priorities import PriorityClass
 from specs.repository import Repository
@@ -279,6 +280,7 @@ class MainConf(Section):
     quotas: QuotaSettings = QuotaSettings()
     deletions: DeletionSettings = DeletionSettings()
     events: EventSettings = EventSettings()
+    notifications: NotificationSettings = NotificationSettings()
     specs: SpecsSettings = SpecsSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     priorities: Mapping[Name, PriorityClass] = {}
@@ -296,3 +298,15 @@ class MainConf(Section):
                 if served and vo not in served:
                     raise ValueError(f"names the VO {shown(vo)}, which auth.VO does not")
         return specs
+
+    @field_validator("notifications")
+    @classmethod
+    def _webhooks_are_for_vos_that_are_served(
+        cls, notifications: NotificationSettings, known: ValidationInfo
+    ) -> NotificationSettings:
+        served = known.data["auth"].VO if "auth" in known.data else ()
+        for webhook in notifications.webhooks:
+            for vo in webhook.vos or ():
+                if served and vo not in served:
+                    raise ValueError(f"names the VO {shown(vo)}, which auth.VO does not")
+        return notifications

@@ -26,6 +26,7 @@ from reconciler.nomad_section import (
     TargetSettings,
     targets_of,
 )
+from reconciler.notify_section import NotificationSettings
 from reconciler.sections import (
     CpuSettings,
     DeletionSettings,
@@ -134,6 +135,7 @@ class Settings(Section):
     quotas: QuotaSettings
     deletions: DeletionSettings
     events: EventSettings
+    notifications: NotificationSettings
     specs: SpecsSettings
     exchange: ExchangeSettings
     priorities: PriorityClasses
@@ -177,6 +179,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         quotas=conf.quotas,
         deletions=conf.deletions,
         events=conf.events,
+        notifications=conf.notifications,
         specs=_with_source(conf.specs, env.AI4PAPI_SPECS),
         exchange=conf.exchange,
         priorities=conf.priorities,
@@ -335,7 +338,7 @@ def _said(detail: ErrorDetails, model: type[BaseModel]) -> str:
         hint = near(key, allowed)
         return f"unknown key; allowed: {', '.join(allowed)}{hint and '; ' + hint}"
     said = detail["msg"].removeprefix("Value error, ")
-    secret = SECRET_VARIABLES.intersection(map(str, detail["loc"]))
+    secret = {*SECRET_VARIABLES, "webhooks"}.intersection(map(str, detail["loc"]))
     scalar = isinstance(detail["input"], str | int | float)
     return said if secret or not scalar else f"{said}, not {shown(detail['input'])}"
 

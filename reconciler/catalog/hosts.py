@@ -66,11 +66,13 @@ class Hosts:
     """The hosts that may be asked.
 
     `host` alone means https at port 443 of a public address, or of the address itself where the
-    entry is one. `host:port` means that port, with https or http, wherever it lies.
+    entry is one. `host:port` means that port, with https or http, wherever it lies. `setting` is
+    where an operator reads and adds them.
     """
 
-    def __init__(self, entries: Iterable[str]) -> None:
+    def __init__(self, entries: Iterable[str], *, setting: str = "exchange.hosts") -> None:
         self._entries = frozenset(map(checked_host, entries))
+        self.setting = setting
 
     def target(self, url: str) -> Target:
         """Return what to connect to for `url`. Raises: Refused."""
@@ -93,7 +95,7 @@ class Hosts:
         if named not in self._entries or port not in {None, 443} or not _HOST.fullmatch(named):
             at = named if port is None else f"{named}:{port}"
             raise Refused(
-                f"the host {shown(at)} is not among exchange.hosts: its operator must add it"
+                f"the host {shown(at)} is not among {self.setting}: its operator must add it"
             )
         if parts.scheme != "https":
             raise Refused(f"{shown(named)} is asked over https only")

@@ -1,4 +1,4 @@
-"""One guarded GET: the catalogue's only way to the network.
+"""One guarded GET, the catalogue's only way to the network, and a POST that is guarded the same.
 
 It asks nobody but `Hosts`, connects to the very address that was checked, follows few redirects and
 checks each anew. Time, size and unpacked size are bounded. There is no proxy, no cookie, no .netrc
@@ -84,6 +84,10 @@ class Http:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that were kept."""
         self._idle.close()
 
     def get(self, url: str, deadline: Deadline, *, etag: str = "", token: str = "") -> Answer:
@@ -107,15 +111,30 @@ class Http:
             target = self._hosts.target(url)
         raise Refused(f"it is sent on more than {MAX_REDIRECTS} times")
 
+    def post(self, url: str, body: bytes, deadline: Deadline, *, headers: Mapping[str, str]) -> int:
+        """Send `body` and return the status of the answer; it is never sent on elsewhere.
+
+        It may arrive twice, where the connection broke before the answer to the first.
+
+        Raises: Refused; Unreachable.
+        """
+        return self._ask(self._hosts.target(url), headers, deadline, body=body)[0]
+
     def _ask(
-        self, target: Target, sent: Mapping[str, str], deadline: Deadline
+        self,
+        target: Target,
+        sent: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        body: bytes | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
+            request = _request(target, sent, body)
             while kept := self._idle.take(target):
                 # A server may close what was kept at any moment: then there was no answer to it.
                 with contextlib.suppress(ConnectionError, HTTPException, ssl.SSLError):
-                    return self._talk(kept, target, sent, deadline)
-            return self._talk(self._connect(target, deadline), target, sent, deadline)
+                    return self._talk(kept, target, request, deadline)
+            return self._talk(self._connect(target, deadline), target, request, deadline)
         except TimeoutError as error:
             raise Unreachable(f"{target.netloc} took too long to answer") from error
         except ssl.SSLCertVerificationError as error:
@@ -126,11 +145,11 @@ class Http:
             raise Unreachable(f"{target.netloc} can't be asked: {type(error).__name__}") from error
 
     def _talk(
-        self, timed: Timed, target: Target, sent: Mapping[str, str], deadline: Deadline
+        self, timed: Timed, target: Target, request: bytes, deadline: Deadline
     ) -> tuple[int, Mapping[str, str], bytes]:
         timed.deadline = deadline
         try:
-            timed.sendall(_request(target, sent))
+            timed.sendall(request)
             with HTTPResponse(cast("socket.socket", timed), method="GET") as response:
                 response.begin()
                 body = self._body(response, target)
@@ -177,7 +196,7 @@ class Http:
         if not target.inside and (inner := [one for one in addresses if not is_public(one)]):
             raise Refused(
                 f"the host {shown(target.host)} is at {inner[0]}, which is no public address: to"
-                f" allow that, name {target.host}:{target.port} in exchange.hosts"
+                f" allow that, name {target.host}:{target.port} in {self._hosts.setting}"
             )
         trouble: OSError | None = None
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
@@ -223,11 +242,14 @@ class _Idle:
             timed.close()
 
 
-def _request(target: Target, sent: Mapping[str, str]) -> bytes:
-    lines = [f"GET {target.path} HTTP/1.1", f"Host: {target.netloc}", "User-Agent: ai4papi"]
+def _request(target: Target, sent: Mapping[str, str], body: bytes | None) -> bytes:
+    method = "GET" if body is None else "POST"
+    lines = [f"{method} {target.path} HTTP/1.1", f"Host: {target.netloc}", "User-Agent: ai4papi"]
     lines += ["Accept: */*", "Accept-Encoding: gzip"]
     lines += [f"{name}: {value}" for name, value in sent.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii") + (body or b"")
 
 
 def _told(response: HTTPResponse) -> Mapping[str, str]:

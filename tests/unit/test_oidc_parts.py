@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from api.auth import InvalidToken, Role, User
 from api.auth.flights import Flights
 from api.auth.keys import is_signed, read_keys
-from api.auth.oidc import shown_name
+from api.auth.oidc import shown_name, vouched_email
 from api.auth.recent import RecentUsers, digest_of
 from api.auth.tokens import read_token
 from specs.model import Owner
@@ -202,3 +202,22 @@ def test_who_waits_too_long_for_anothers_work_is_told_so():
 )
 def test_somebody_is_shown_by_the_first_name_that_says_anything(userinfo, name):
     assert shown_name(userinfo, "sub") == name
+
+
+@pytest.mark.parametrize(
+    ("claims", "email"),
+    [
+        ({"email": "ada@example.org"}, "ada@example.org"),
+        ({"email": "ada@example.org", "email_verified": True}, "ada@example.org"),
+        ({"email": "ada@example.org", "email_verified": "true"}, "ada@example.org"),
+        ({"email": "ada@example.org", "email_verified": False}, ""),
+        ({"email": "ada@example.org", "email_verified": "false"}, ""),
+        ({"email": "ada@example.org", "email_verified": None}, ""),
+        ({"email": "ada@example.org", "email_verified": 1}, ""),
+        ({"email": "ada@example.org\r\nBcc: eve@example.org"}, ""),
+        ({"email": ["ada@example.org"]}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_address_counts_that_the_provider_does_not_call_unverified(claims, email):
+    assert vouched_email(claims) == email
