@@ -20,6 +20,9 @@ from starlette.middleware.cors import CORSMiddleware
 from api import reference
 from api.auth import NotAuthenticated
 from api.catalog import Catalog
+from api.dashboard import pages as dashboard
+from api.dashboard.html import STATIC_PATH, page_files
+from api.dashboard.session import Sessions
 from api.deployments import Deployments
 from api.edge import (
     CORS_ANSWER_HEADERS,
@@ -100,6 +103,7 @@ def create_app(
     )
     app.state.streams = Streams()
     app.state.limits = Limits(services.limits, clock=time.monotonic)
+    app.state.sessions = Sessions(services.session_keys)
     _surround(app, services)
     return app
 
@@ -136,6 +140,8 @@ def routes(**options: Any) -> FastAPI:
         **options,
     )
     answer_with_problems(app, judge=_count_failures)
+    app.mount(STATIC_PATH, page_files())
+    app.include_router(dashboard.router)
     app.include_router(v1.router)
     app.include_router(health.router)
     app.include_router(reference.router)

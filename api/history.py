@@ -43,6 +43,23 @@ class History:
         """Return what happened to all of the user's deployments, oldest first."""
         return self.store.all_events(user.reach, after=after, limit=limit)
 
+    def newest_events(
+        self,
+        user: User,
+        *,
+        uid: str | None = None,
+        everybody: bool = False,
+        before: int | None = None,
+        limit: int,
+    ) -> Sequence[TimelineEntry]:
+        """Return what happened last before event number `before`, newest first.
+
+        To one record, or to all of the user's, or of everybody's that they may see.
+        Raises `Forbidden`.
+        """
+        reach = user.everybody() if everybody else user.reach
+        return self.store.newest_events(reach, uid=uid, before=before, limit=limit)
+
     def revisions(self, user: User, name: str, *, vo: str | None = None) -> Sequence[Revision]:
         """Return the revisions of one deployment, newest first. Raises `NotFound`."""
         return self.store.history(self._find(user, name, vo=vo).uid)

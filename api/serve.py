@@ -31,14 +31,14 @@ from api.problems import ClusterSilent
 from api.routers.streams import Streams
 from api.schemas import ComparisonView, FieldView, PlanView
 from api.services import Services
-from api.trust import oidc_authenticator
+from api.trust import browser_logins, oidc_authenticator
 from reconciler.diff import FieldChange
 from reconciler.errors import ClusterError, JobRejected, LogMissing
 from reconciler.jobs import JobRef, Verdict
 from reconciler.log_tails import tasks_of
 from reconciler.logs import start_logging
 from reconciler.reasons import why_not_placed
-from reconciler.runtime import Runtime, open_runtime
+from reconciler.runtime import Runtime, open_runtime, site_keys
 from reconciler.sections import LimitSettings
 from reconciler.settings import Settings, SettingsFault, load_settings
 from specs.faults import NewerStore, StoreUnavailable
@@ -191,6 +191,12 @@ def services_of(runtime: Runtime, authenticate: Authenticator) -> Services:
         cors=settings.cors,
         hook_secret=settings.hook_secret,
         standing=runtime.replica.standing,
+        session_keys=tuple(site_keys(settings)),
+        browser_logins=browser_logins(settings.auth, os.environ)
+        if settings.auth_mode == "oidc"
+        else (),
+        rooms=runtime.rooms,
+        loop_state=runtime.loop_state,
     )
 
 

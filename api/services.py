@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from api.auth import Authenticator
+from api.auth.code_flow import CodeLogin
+from api.dashboard.sights import Loop, Room
 from api.forms import Gpu
 from api.limits import NO_LIMITS, LimitRules
 from api.login import LoginView
@@ -33,6 +35,10 @@ class Services:
     `gpus` are the models that the cluster has (None: nobody knows now), `image_tags` the tags of an
     image in its registry, newest first, none where that does not answer.
     `standing` is this process's part in the work that replicas share, None: it shares none.
+    `session_keys` are the site's keys, the first of them seals the sessions of browsers (none: one
+    that ends with this process). `browser_logins` are the providers that a browser can log in at.
+    `rooms` are the nodes with what of them is taken (None: nobody knows now), `loop_state` how the
+    loop stands (None: this process runs none).
     `hook_secret` signs the webhooks of git hosts, None: none are taken.
     """
 
@@ -60,3 +66,7 @@ class Services:
     cors: tuple[str, ...] = ()
     hook_secret: str | None = field(default=None, repr=False)
     standing: Callable[[], Standing | None] = lambda: None
+    session_keys: tuple[str, ...] = field(default=(), repr=False)
+    browser_logins: Sequence[CodeLogin] = ()
+    rooms: Callable[[], Sequence[Room] | None] = lambda: None
+    loop_state: Callable[[], Loop | None] = lambda: None

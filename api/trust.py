@@ -1,9 +1,10 @@
 """From the site's settings to who is let in: the wiring of OIDC authentication."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from api.auth import AuthFault, Role
-from api.auth.https import getter, trust
+from api.auth.code_flow import CodeLogin
+from api.auth.https import getter, poster, trust
 from api.auth.membership import EntitlementRule, Person, RealmRoleRule, Rules
 from api.auth.oidc import OidcAuthenticator
 from api.auth.provider import Provider
@@ -26,6 +27,25 @@ def oidc_authenticator(auth: AuthSettings, environ: Mapping[str, str]) -> OidcAu
     get = getter(trust(environ))
     providers = [Provider(issuer, get) for issuer in auth.OP]
     return OidcAuthenticator(providers, rules_of(auth), audiences=auth.audience or ())
+
+
+def browser_logins(auth: AuthSettings, environ: Mapping[str, str]) -> Sequence[CodeLogin]:
+    """Return how people log in through a browser, by provider; none without a client of the site's.
+
+    Asks nobody yet. Raises: AuthFault.
+    """
+    if auth.client_id is None:
+        return ()
+    trusted = trust(environ)
+    return [
+        CodeLogin(
+            Provider(issuer, getter(trusted)),
+            poster(trusted),
+            client_id=auth.client_id,
+            scopes=auth.scopes,
+        )
+        for issuer in auth.OP
+    ]
 
 
 def rules_of(auth: AuthSettings) -> Rules:

@@ -11,9 +11,9 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from api.watching import News, Watch
+from api.watching import News, Watched
 from specs.model import Deployment, Owner
 from specs.store import SpecStore
 
@@ -26,6 +26,16 @@ Waiter = TypeVar("Waiter")
 _log = logging.getLogger(__name__)
 
 
+class Watcher(Protocol):
+    """Who is told of moves on the event loop, those within its reach and others."""
+
+    watched: Watched
+
+    def offer(self, news: News) -> None:
+        """Take a move of the feed; they come in order, and may come again."""
+        ...
+
+
 class Changes:
     """Tells coroutines of one event loop when a deployment changed; started and stopped there."""
 
@@ -33,7 +43,7 @@ class Changes:
         self._store = store
         self._events: dict[str, set[asyncio.Event]] = {}
         # By whose records they watch; None: everybody's.
-        self._watches: dict[Owner | None, set[Watch]] = {}
+        self._watches: dict[Owner | None, set[Watcher]] = {}
         self._position = 0
         self.told = 0
         """The version up to which all watches have been told."""
@@ -61,7 +71,7 @@ class Changes:
             yield event
 
     @contextmanager
-    def watching(self, watch: Watch, *, since: int) -> Iterator[None]:
+    def watching(self, watch: Watcher, *, since: int) -> Iterator[None]:
         """Offer the watch every move after `since`, which is read before what it begins with."""
         with self._entered(self._watches, watch.watched.reach.owner, watch, since=since):
             yield

@@ -43,6 +43,14 @@ class Holds:
             if _is_kind(name, device)
         )
 
+    def on_nodes(self, device: str) -> Mapping[str, int]:
+        """Return by node how many of `device` are held there."""
+        held: dict[str, int] = {}
+        for (node_id, name), count in self._by_node().items():
+            if _is_kind(name, device):
+                held[node_id] = held.get(node_id, 0) + count
+        return held
+
     def _by_node(self) -> Mapping[tuple[str, str], int]:
         held: dict[tuple[str, str], int] = {}
         for node_id, devices in self._holds.values():
@@ -62,6 +70,11 @@ def joined(clusters: Iterable[Iterable[GpuModel]]) -> Sequence[GpuModel]:
         known = found.get(model, GpuModel(model, 0, 0))
         found[model] = GpuModel(model, known.total + total, known.free + free)
     return sorted(found.values())
+
+
+def of_kind(devices: Mapping[str, int], device: str) -> int:
+    """Return how many of `devices` are of the kind `device`."""
+    return sum(count for name, count in devices.items() if _is_kind(name, device))
 
 
 def _is_kind(name: str, device: str) -> bool:

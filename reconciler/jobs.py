@@ -75,7 +75,8 @@ class TaskState:
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """One placement of a job on a node. `ports` maps a label to (host address, port), `devices`
-    maps vendor/type/name to how many of them it was given."""
+    maps vendor/type/name to how many of them it was given. `cpu_mhz` and `memory_mb` are what is
+    set aside for it."""
 
     id: str
     ref: JobRef
@@ -90,6 +91,8 @@ class Allocation:
     ports: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     tasks: tuple[TaskState, ...] = ()
     devices: Mapping[str, int] = field(default_factory=lambda: NO_DEVICES)
+    cpu_mhz: int = 0
+    memory_mb: int = 0
 
     @property
     def terminal(self) -> bool:

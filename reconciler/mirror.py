@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
+from reconciler.capacity import NodeRoom, rooms_of
 from reconciler.cluster.protocol import Listing
 from reconciler.devices import GpuModel, Holds
 from reconciler.errors import ClusterError, ClusterUnavailable
@@ -279,6 +280,26 @@ class Mirror:
         were made since the beginning; those of foreign jobs in our namespaces count."""
         with self._lock:
             return len(self._evaluating), self._evaluated
+
+    def rooms(self, device: str) -> Sequence[NodeRoom]:
+        """Return what each node has and what of it is taken, by name; GPUs are those of `device`.
+
+        Raises: what `lose` was told while there is no connection.
+        """
+        with self._lock:
+            self._require_connection()
+            ours = [a for entry in self._entries.values() for a in entry.allocations.values()]
+            return rooms_of(self._nodes.values(), ours, self._holds.on_nodes(device), device)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is known, "" while lists and stream are in place."""
+        return "" if self._connected else self._trouble
+
+    @property
+    def heard_index(self) -> int:
+        """The newest index that the stream has told of."""
+        return self._heard_index
 
     @property
     def job_index(self) -> int:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 
+from reconciler.capacity import NodeRoom
 from reconciler.catalog.refresh import asked_catalogs
 from reconciler.catalog.sources import catalog_refreshes_of, registry_of
 from reconciler.cluster.protocol import Cluster, LogKind
@@ -23,6 +24,7 @@ from reconciler.replica import Replica
 from reconciler.settings import Settings, SettingsFault
 from reconciler.sources import WishChanges
 from reconciler.spec_files import spec_files_of
+from reconciler.state import LoopState, loop_state
 from reconciler.target import Target
 from specs.faults import SealBroken
 from specs.model import Deployment
@@ -167,6 +169,24 @@ class Runtime:
                 known.append(target.gpu_models(self.settings.gpu.device))
         return joined(known) if known else None
 
+    def rooms(self) -> Sequence[NodeRoom] | None:
+        """Return what the nodes have and what is taken of it; None: nobody here knows.
+
+        Clusters that are out of sight are left out.
+        """
+        known: list[Sequence[NodeRoom]] = []
+        for target in self.targets:
+            with suppress(ClusterError):
+                known.append(target.mirror.rooms(self.settings.gpu.device))
+        return [room for rooms in known for room in rooms] if known else None
+
+    def loop_state(self) -> LoopState | None:
+        """Return how the loop stands; None where this process runs none."""
+        if self._controller is None:
+            return None
+        sights = [(one.name, one.mirror, one.queue.state()) for one in self.targets]
+        return loop_state(sights, self._controller.faults())
+
     def preview(self, deployment: Deployment) -> Verdict:
         """Ask the scheduler what applying `deployment` would do now; nothing is changed.
 
@@ -275,7 +295,7 @@ def open_runtime(settings: Settings) -> Runtime:
 def open_store(settings: Settings) -> SpecStore:
     """Open the spec store with the site's quotas and keys. Its tables may not be there yet."""
     quotas = settings.quotas
-    keys = settings.secret_keys or _keys_beside(settings)
+    keys = site_keys(settings)
     return SpecStore(
         settings.store_url,
         quotas=Quotas(
@@ -284,6 +304,14 @@ def open_store(settings: Settings) -> SpecStore:
         seal=Seal(keys) if keys else None,
         subscriptions=subscriptions_of(settings.notifications),
     )
+
+
+def site_keys(settings: Settings) -> Sequence[str]:
+    """Return the keys of this site, the one that seals first; none where there are none.
+
+    Raises: SettingsFault.
+    """
+    return settings.secret_keys or _keys_beside(settings)
 
 
 def _keys_beside(settings: Settings) -> Sequence[str]:

@@ -51,6 +51,12 @@ ENTRIES: Final = (
     .limit(bindparam("at_most"))
 )
 ENTRIES_OF_RECORD: Final = ENTRIES.where(events.c.uid == bindparam("uid"))
+NEWEST_ENTRIES: Final = (
+    ENTRIES.where(events.c.number < bindparam("before"))
+    .order_by(None)
+    .order_by(events.c.number.desc())
+)
+NO_END: Final = 2**62
 
 
 def fetch_revisions(connection: Connection, uid: str) -> list[Revision]:
@@ -72,6 +78,20 @@ def fetch_events_within(
     """Return up to `limit` events of all records within reach after that number, oldest first."""
     given = {"after": after, "at_most": limit}
     query = ENTRIES.where(within(reach, events))
+    return [_entry_of(row) for row in connection.execute(query, given)]
+
+
+def fetch_newest_events(
+    connection: Connection, reach: Reach, *, uid: str | None, before: int | None, limit: int
+) -> list[TimelineEntry]:
+    """Return up to `limit` events within reach before that number (None: the newest), newest first.
+
+    `uid` None: of all records.
+    """
+    query = NEWEST_ENTRIES.where(within(reach, events))
+    if uid is not None:
+        query = query.where(events.c.uid == uid)
+    given = {"after": 0, "before": NO_END if before is None else before, "at_most": limit}
     return [_entry_of(row) for row in connection.execute(query, given)]
 
 

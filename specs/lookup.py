@@ -90,6 +90,18 @@ class Readable(Shelf):
         with self._database.read() as connection:
             return history.fetch_events_within(connection, reach, after=after, limit=limit)
 
+    def newest_events(
+        self, reach: Reach, *, uid: str | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[TimelineEntry]:
+        """Return up to `limit` events within reach before that number, newest first.
+
+        `before` None: from the newest on; `uid` None: of all records.
+        """
+        with self._database.read() as connection:
+            return history.fetch_newest_events(
+                connection, reach, uid=uid, before=before, limit=limit
+            )
+
     def generation(self, uid: str) -> int | None:
         """Return the present generation of a record, None where it is gone.
 

@@ -4,6 +4,7 @@ It counts what it is asked. `Trap` listens where nobody must ever call.
 """
 
 import base64
+import hashlib
 import ipaddress
 import json
 import socket
@@ -17,6 +18,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -30,6 +32,10 @@ REALM = "/auth/realms/egi"
 DISCOVERY = f"{REALM}/.well-known/openid-configuration"
 KEYS = f"{REALM}/keys"
 USERINFO = f"{REALM}/userinfo"
+LOGIN = f"{REALM}/auth"
+TOKENS = f"{REALM}/token"
+CLIENT = "papi-page"
+"""The one client that may log browsers in here."""
 MEMBER = "urn:mace:egi.eu:group:vo.ai4eosc.eu:role=member#aai.egi.eu"
 
 Fault = Callable[["Handler"], None]
@@ -67,6 +73,10 @@ class Provider:
         self.discovery: dict[str, Any] = {}
         self.jwks_extra: list[Any] = []
         self.flooded = 0
+        self.codes: dict[str, dict[str, str]] = {}
+        self.id_claims: dict[str, Any] = {}
+        self.id_key: Any = None
+        self.token_answer: dict[str, Any] = {}
 
     @property
     def origin(self) -> str:
@@ -109,13 +119,44 @@ class Provider:
         """Return what a healthy provider says."""
         if path == DISCOVERY:
             told = {"issuer": self.issuer, "jwks_uri": self.origin + KEYS}
-            return 200, told | {"userinfo_endpoint": self.origin + USERINFO} | self.discovery
+            told |= {"userinfo_endpoint": self.origin + USERINFO}
+            told |= {"authorization_endpoint": self.origin + LOGIN}
+            told |= {"token_endpoint": self.origin + TOKENS}
+            return 200, told | self.discovery
         if path == KEYS:
             return 200, {"keys": [*map(jwk, self.published.items()), *self.jwks_extra]}
         if path == USERINFO:
             person = self.people.get(token)
             return (200, person) if person is not None else (401, {"error": "invalid_token"})
         return 404, {}
+
+    def logged_in(self, query: Mapping[str, str]) -> str:
+        """Return where a browser is sent that logged in: back, with a code that counts once."""
+        code = f"code-{len(self.codes)}-{len(self.minted)}"
+        self.codes[code] = dict(query)
+        answer = {"code": code, "state": query["state"], "iss": self.issuer}
+        return f"{query['redirect_uri']}?{urlencode(answer)}"
+
+    def tokens_for(self, form: Mapping[str, str]) -> tuple[int, object]:
+        """Return the tokens for a code, as RFC 6749 and 7636 have it."""
+        asked = self.codes.pop(form.get("code", ""), None)
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        kept = ("redirect_uri", "client_id")
+        if (
+            asked is None
+            or form.get("grant_type") != "authorization_code"
+            or asked["code_challenge_method"] != "S256"
+            or asked["code_challenge"] != base64url(digest)
+            or any(asked[key] != form.get(key) for key in kept)
+            or form["client_id"] != CLIENT
+        ):
+            return 400, {"error": "invalid_grant"}
+        claims = {"iss": self.issuer, "sub": "alice", "aud": CLIENT, "nonce": asked["nonce"]}
+        claims |= {"iat": NOW, "exp": NOW + 300} | self.id_claims
+        header = {"alg": "RS256", "kid": "key-1", "typ": "JWT"}
+        id_token = signed(header, claims, self.id_key or rsa_key("key-1"))
+        told = {"token_type": "Bearer", "expires_in": 300, "id_token": id_token}
+        return 200, told | {"access_token": self.mint()} | self.token_answer
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -137,6 +178,19 @@ class Handler(BaseHTTPRequestHandler):
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             status, told = provider.answer(self.path, token)
             self.send_json(status, told)
+
+    def do_POST(self) -> None:
+        provider = self.server.provider
+        provider.calls[self.path] += 1
+        self.close_connection = True
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+        with suppress(OSError):
+            if (fault := provider.faults.get(self.path)) is not None:
+                fault(self)
+            elif self.path == TOKENS:
+                self.send_json(*provider.tokens_for(dict(parse_qsl(body))))
+            else:
+                self.send_json(404, {})
 
     def send_json(self, status: int, told: object) -> None:
         body = json.dumps(told).encode()

@@ -6,11 +6,11 @@ no proxy and no .netrc is looked at, and nothing is unpacked: what is asked for 
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from typing import Final, Protocol, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from api.auth.users import AuthFault
 from specs import authorities
@@ -39,6 +39,14 @@ class Get(Protocol):
         ...
 
 
+class Post(Protocol):
+    """Sends a form to one URL. Raises `Unreachable`."""
+
+    def __call__(self, url: str, deadline: Deadline, *, form: Mapping[str, str]) -> Answer:
+        """Return the answer, of any status."""
+        ...
+
+
 def trust(environ: Mapping[str, str]) -> ssl.SSLContext:
     """Return whose certificates are trusted. Raises: AuthFault; see `specs.authorities`."""
     try:
@@ -51,17 +59,32 @@ def getter(context: ssl.SSLContext) -> Get:
     """Return how to ask URLs that begin with https://, with the trust in `context`."""
 
     def get(url: str, deadline: Deadline, *, token: str | None = None) -> Answer:
-        try:
-            return _get(url, context, deadline, token)
-        except ssl.SSLCertVerificationError as error:
-            raise Unreachable(f"its certificate is not trusted: {error.verify_message}") from error
-        except (OSError, HTTPException, ValueError) as error:
-            raise Unreachable(type(error).__name__) from error
+        return _answered(url, context, deadline, lambda: _request(url, token))
 
     return get
 
 
-def _get(url: str, context: ssl.SSLContext, deadline: Deadline, token: str | None) -> Answer:
+def poster(context: ssl.SSLContext) -> Post:
+    """Return how to send forms to URLs that begin with https://, with the trust in `context`."""
+
+    def post(url: str, deadline: Deadline, *, form: Mapping[str, str]) -> Answer:
+        return _answered(url, context, deadline, lambda: _form_request(url, form))
+
+    return post
+
+
+def _answered(
+    url: str, context: ssl.SSLContext, deadline: Deadline, request: Callable[[], bytes]
+) -> Answer:
+    try:
+        return _ask(url, context, deadline, request())
+    except ssl.SSLCertVerificationError as error:
+        raise Unreachable(f"its certificate is not trusted: {error.verify_message}") from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise Unreachable(type(error).__name__) from error
+
+
+def _ask(url: str, context: ssl.SSLContext, deadline: Deadline, request: bytes) -> Answer:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 443
     with (
@@ -69,8 +92,8 @@ def _get(url: str, context: ssl.SSLContext, deadline: Deadline, token: str | Non
         context.wrap_socket(plain, server_hostname=host) as secure,
     ):
         timed = Timed(secure, deadline)
-        timed.sendall(_request(parts.netloc, parts.path or "/", parts.query, token))
-        response = HTTPResponse(cast("socket.socket", timed), method="GET")
+        timed.sendall(request)
+        response = HTTPResponse(cast("socket.socket", timed))
         with response:
             response.begin()
             body = response.read(MAX_BYTES + 1)
@@ -79,10 +102,20 @@ def _get(url: str, context: ssl.SSLContext, deadline: Deadline, token: str | Non
     return Answer(response.status, body)
 
 
-def _request(host: str, path: str, query: str, token: str | None) -> bytes:
-    target = f"{path}?{query}" if query else path
-    lines = [f"GET {target} HTTP/1.1", f"Host: {host}", "User-Agent: ai4papi"]
+def _request(url: str, token: str | None) -> bytes:
+    more = [] if token is None else [f"Authorization: Bearer {token}"]
+    return _head("GET", url, more)
+
+
+def _form_request(url: str, form: Mapping[str, str]) -> bytes:
+    body = urlencode(form).encode("ascii")
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    return _head("POST", url, [kind, f"Content-Length: {len(body)}"]) + body
+
+
+def _head(method: str, url: str, more: Sequence[str]) -> bytes:
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc}", "User-Agent: ai4papi"]
     lines += ["Accept: application/json", "Accept-Encoding: identity", "Connection: close"]
-    if token is not None:
-        lines.append(f"Authorization: Bearer {token}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+    return ("\r\n".join([*lines, *more]) + "\r\n\r\n").encode("ascii")

@@ -39,11 +39,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a provider says of itself; `at` is when it was asked."""
+    """What a provider says of itself; `at` is when it was asked.
+
+    The addresses of the login in a browser are None where it names none.
+    """
 
     userinfo_url: str
     keys: Keys
     at: float
+    authorization_url: str | None = None
+    token_url: str | None = None
 
 
 class Provider:
@@ -84,6 +89,16 @@ class Provider:
             raise InvalidToken("its provider knows it as another's")
         return claims
 
+    def login_urls(self, deadline: Deadline) -> tuple[str, str]:
+        """Return where a browser logs in, and where a code is turned into tokens.
+
+        Raises: ProviderUnavailable.
+        """
+        published = self._current(deadline)
+        if published.authorization_url is None or published.token_url is None:
+            raise self._trouble("discovery", "it offers no login in a browser")
+        return published.authorization_url, published.token_url
+
     def _current(self, deadline: Deadline) -> Published:
         published = self._published
         if published is not None and self._age(published) < KEYS_S:
@@ -118,7 +133,11 @@ class Provider:
             keys = read_keys(self._object(self._ask(jwks_url, deadline), "keys"))
         except ValueError as error:
             raise self._trouble("keys", str(error)) from error
-        return Published(userinfo_url, keys, at)
+        login, tokens = (
+            None if document.get(name) is None else self._own(document[name], name)
+            for name in ("authorization_endpoint", "token_endpoint")
+        )
+        return Published(userinfo_url, keys, at, login, tokens)
 
     def _own(self, url: object, name: str) -> str:
         # A provider that was broken into must not send us into our own network.

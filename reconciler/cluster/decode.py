@@ -54,6 +54,7 @@ def allocation(json: Json) -> Allocation:
     """Read an allocation, from a list (with `resources=true`) or the stream (no job version)."""
     allocated = json.get("AllocatedResources") or {}
     shared = allocated.get("Shared") or {}
+    tasks = allocated.get("Tasks") or {}
     version = json.get("JobVersion")
     return Allocation(
         id=json["ID"],
@@ -68,7 +69,9 @@ def allocation(json: Json) -> Allocation:
         healthy=(json.get("DeploymentStatus") or {}).get("Healthy"),
         ports={p["Label"]: (p["HostIP"], p["Value"]) for p in shared.get("Ports") or ()},
         tasks=tuple(_task(n, state) for n, state in (json.get("TaskStates") or {}).items()),
-        devices=_given_devices(allocated.get("Tasks") or {}) or NO_DEVICES,
+        devices=_given_devices(tasks) or NO_DEVICES,
+        cpu_mhz=sum((task.get("Cpu") or {}).get("CpuShares", 0) for task in tasks.values()),
+        memory_mb=sum((task.get("Memory") or {}).get("MemoryMB", 0) for task in tasks.values()),
     )
 
 
