@@ -69,6 +69,7 @@ def create_app(
         changes = app.state.changes = Changes(services.store)
         async with contextmanager_in_threadpool(running()):
             changes.start()
+            services.measures.count_waits(changes.waits)
             try:
                 yield
             finally:
@@ -125,7 +126,7 @@ def _surround(app: FastAPI, services: Services) -> None:
             allow_headers=CORS_REQUEST_HEADERS,
             expose_headers=CORS_ANSWER_HEADERS,
         )
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, answered=services.measures.answered)
 
 
 def routes(**options: Any) -> FastAPI:

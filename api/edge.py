@@ -6,10 +6,11 @@ from too far; what allows other origins stands between them, so that a browser s
 
 import asyncio
 import hashlib
-import ipaddress
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from time import monotonic
 from typing import Final
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from api.problems import (
     reason_of,
     response_of,
 )
+from reconciler.logs import about
 
 CORS_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CORS_REQUEST_HEADERS: Final = (
@@ -47,6 +49,18 @@ CORS_ANSWER_HEADERS: Final = (
 DENIALS: Final = frozenset({401, 403, 429})
 """Answers that are put on record: who was refused, rather than what."""
 
+PROBES: Final = frozenset({"readLivez", "readReadyz", "readMetrics"})
+"""Asked every few seconds: what goes well there is no line of the log."""
+
+UNMATCHED: Final = "unmatched"
+"""Stands for the operation where no route of the API has the path."""
+
+Network = IPv4Network | IPv6Network
+LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+Answered = Callable[[str, str, int, float], None]
+"""Told of each answer: method, operation, status, seconds."""
+
 HSTS: Final = "max-age=31536000"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
@@ -64,14 +78,21 @@ _log = logging.getLogger(__name__)
 
 
 class Edge:
-    """Give each request an id, and each answer safe headers and, if it is a denial, a log line.
+    """Give each request an id, and each answer safe headers and a line in the log.
 
     A trailing slash is taken off, so that collections answer with and without it, and HEAD is
     answered as GET without its body.
     """
 
-    def __init__(self, app: ASGIApp, *, new_id: Callable[[], str] = lambda: uuid4().hex) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        answered: Answered,
+        new_id: Callable[[], str] = lambda: uuid4().hex,
+    ) -> None:
         self._app = app
+        self._answered = answered
         self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,9 +105,14 @@ class Edge:
         scope.setdefault("state", {})["request_id"] = request_id
         sender = _Sender(send, scope)
         inner = _plain(scope)
-        await self._app(inner, receive, sender)
-        if sender.status in DENIALS:
-            _record_denial(inner, sender.status)
+        began_s = monotonic()
+        with about(request_id=request_id):
+            try:
+                await self._app(inner, receive, sender)
+            finally:
+                seconds = monotonic() - began_s
+                self._answered(inner["method"], _operation(inner), sender.status, seconds)
+                _record(inner, sender.status, seconds)
 
 
 class Gate:
@@ -208,21 +234,43 @@ class _Sender:
             yield "Strict-Transport-Security", HSTS
 
 
-def _record_denial(scope: Scope, status: int) -> None:
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    operation = _operation(scope)
+    quiet = operation in PROBES and status == 200
+    if quiet or not _log.isEnabledFor(logging.INFO):
+        return
     # The operation, not the path: what the caller wrote does not get into the log.
     state, owner = scope["state"], scope["state"].get("owner")
     fields = {
         "request_id": state["request_id"],
         "method": scope["method"],
-        "operation": getattr(scope.get("route"), "operation_id", None),
+        "operation": operation,
         "address": address_of(scope),
         "status": status,
+        "ms": round(seconds * 1000, 1),
         "reason": state.get("reason"),
         "issuer": owner and owner.iss,
         "subject_digest": owner
         and hashlib.sha256(owner.sub.encode("utf-8", "backslashreplace")).hexdigest()[:16],
     }
-    _log.info("request denied", extra=fields)
+    _log.info("request denied" if status in DENIALS else "request answered", extra=fields)
+
+
+def _operation(scope: Scope) -> str:
+    return getattr(scope.get("route"), "operation_id", None) or UNMATCHED
+
+
+def is_among(address: str, networks: Sequence[Network]) -> bool:
+    """Whether a client's address lies in one of `networks`; that of a Unix socket, "", always."""
+    if not address:
+        return True
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return any(ip in network for network in networks)
 
 
 def address_of(scope: Scope) -> str:
@@ -262,6 +310,6 @@ def _is_loopback(server: tuple[str, int | None] | None) -> bool:
     if server is None or server[1] is None:  # a Unix socket
         return True
     try:
-        return ipaddress.ip_address(server[0]).is_loopback
+        return ip_address(server[0]).is_loopback
     except ValueError:
         return False

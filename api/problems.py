@@ -75,6 +75,10 @@ class NotLocal(RequestError):
     """Local authentication serves this machine only."""
 
 
+class MetricsRefused(RequestError):
+    """Metrics are for the operator's monitoring only."""
+
+
 class ClusterSilent(RequestError):
     """The cluster, which alone knows, does not answer now."""
 
@@ -223,6 +227,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
         429, "TooManyRequests", "Too many requests", "Wait as long as Retry-After says."
     ),
     NotLocal: Kind(403, "NotLocal", "This server serves its own machine only", "Use 127.0.0.1."),
+    MetricsRefused: Kind(
+        403,
+        "MetricsRefused",
+        "Metrics are not for this address",
+        "The operator names those that may read them: metrics.allow in etc/main_conf.yaml.",
+    ),
     ClusterSilent: Kind(
         503,
         "ClusterUnavailable",

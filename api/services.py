@@ -7,12 +7,14 @@ from datetime import timedelta
 from api.auth import Authenticator
 from api.auth.code_flow import CodeLogin
 from api.dashboard.sights import Loop, Room
+from api.edge import LOOPBACK, Network
 from api.forms import Gpu
 from api.limits import NO_LIMITS, LimitRules
 from api.login import LoginView
 from api.logs import ReadLog, no_cluster
 from api.operations import OrphanView
 from api.schemas import ComparisonView, PlanView
+from reconciler.measures import Measures
 from specs.leases import Standing
 from specs.model import Deployment
 from specs.priorities import PriorityClasses
@@ -39,6 +41,8 @@ class Services:
     that ends with this process). `browser_logins` are the providers that a browser can log in at.
     `rooms` are the nodes with what of them is taken (None: nobody knows now), `loop_state` how the
     loop stands (None: this process runs none).
+    `unready` says in words why nothing can be served now. `measures` counts, and is shown to the
+    addresses of `metrics_for`.
     `hook_secret` signs the webhooks of git hosts, None: none are taken.
     """
 
@@ -64,6 +68,9 @@ class Services:
     body_s: float = 30
     local_only: bool = False
     cors: tuple[str, ...] = ()
+    unready: Callable[[], Sequence[str]] = tuple
+    measures: Measures = field(default_factory=Measures)
+    metrics_for: tuple[Network, ...] = LOOPBACK
     hook_secret: str | None = field(default=None, repr=False)
     standing: Callable[[], Standing | None] = lambda: None
     session_keys: tuple[str, ...] = field(default=(), repr=False)

@@ -93,6 +93,10 @@ class Changes:
             if not (self._events or self._watches or self._stopping.is_set()):
                 self._wanted.clear()
 
+    def waits(self) -> int:
+        """Return how many wait."""
+        return sum(len(events) for events in list(self._events.values()))
+
     def _follow(self) -> None:
         while self._wanted.wait() and not self._stopping.is_set():
             try:

@@ -99,6 +99,8 @@ class Controller:
     def faults(self) -> Sequence[str]:
         """Say what makes this loop not alive: dead threads, work that waits too long."""
         dead = [f"thread {t.name} has ended" for t in self._threads if not t.is_alive()]
+        if not self._timers.running:
+            dead.append("the timers have stopped")
         oldest_s = max(target.queue.state().oldest_s for target in self._targets)
         if oldest_s > OLDEST_WAIT_S:
             dead.append(f"a deployment has been due for {oldest_s:.0f} s; the workers are stuck")

@@ -4,7 +4,7 @@ get -> observe -> make_plan (pure) -> apply -> status_of (pure) -> put_status
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,7 +31,7 @@ from reconciler.steps import Observed, Plan, Rules
 from reconciler.timeline import events_of
 from reconciler.waiting import WaitingForRoom
 from specs.faults import LeaseLost, StoreUnavailable
-from specs.model import Deployment
+from specs.model import Deployment, DeploymentStatus, Event
 from specs.quota import asks_of, standing_in_words
 from specs.store import SpecStore
 
@@ -41,12 +41,19 @@ NOTHING_SEEN: Final = -1
 """The index of a look that saw nothing, 0 being that of one that saw that there is no job."""
 
 
+def _unmeasured(
+    deployment: Deployment, look: Look, after: DeploymentStatus, told: Sequence[Event]
+) -> None:
+    """Count nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciler:
     """Everything one look needs. `template` parses `etc/job.nomad` at most once; `now` is UTC.
 
     `rules` is asked at every look. `waiting` knows whose changes are held. `audits` holds the ids
-    whose next look compares the job by content even if no index moved.
+    whose next look compares the job by content even if no index moved. `measure` is told of what
+    was recorded.
     """
 
     store: SpecStore
@@ -58,6 +65,7 @@ class Reconciler:
     rules: Callable[[], Rules]
     waiting: WaitingForRoom
     audits: set[str] = field(default_factory=set)
+    measure: Callable[[Deployment, Look, DeploymentStatus, Sequence[Event]], None] = _unmeasured
 
     def reconcile(self, uid: str) -> float | None:
         """Bring one deployment a step closer to its spec and record how it is doing.
@@ -139,14 +147,16 @@ class Reconciler:
             now=self.now(),
         )
         released = self._release(deployment, look)
+        events = events_of(deployment, look, status)
         self.store.put_status(
             deployment.uid,
             status,
             applied=look.applied,
             seen_index=look.observed.index if look.observed else NOTHING_SEEN,
-            events=events_of(deployment, look, status),
+            events=events,
             wake_at=self._wake_at(deployment, look, released=released),
         )
+        self.measure(deployment, look, status, events)
         if look.error is not None or (look.plan is not None and look.plan.actions):
             log.info("looked", extra=_told(deployment, look))
 

@@ -301,6 +301,10 @@ class Mirror:
         """The newest index that the stream has told of."""
         return self._heard_index
 
+    def sizes(self) -> dict[str, int]:
+        """Return how much is known, by kind."""
+        return {"jobs": len(self._entries), "nodes": len(self._nodes)}
+
     @property
     def job_index(self) -> int:
         """The newest index at which a job is known to have changed."""

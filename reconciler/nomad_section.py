@@ -8,6 +8,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from reconciler.fields import Namespace, Section, Url, VoName
+from reconciler.jobs import JobRef
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:4646"
 
@@ -18,7 +19,10 @@ ClusterName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?
 
 
 class NomadSettings(Section):
-    """How one Nomad is reached. Paths are files in PEM form."""
+    """How one Nomad is reached. Paths are files in PEM form.
+
+    `own_job` is the job that this process runs in, None where Nomad did not start it.
+    """
 
     address: Url = DEFAULT_ADDRESS
     token: str | None = Field(default=None, repr=False)
@@ -30,6 +34,7 @@ class NomadSettings(Section):
     skip_verify: bool = False
     http_auth: str | None = Field(default=None, repr=False)
     timeout_s: float = 10
+    own_job: JobRef | None = None
 
 
 class ClusterSection(Section):
@@ -141,4 +146,5 @@ def _nomad_of(cluster: ClusterSection, first: NomadSettings, *, timeout_s: float
         client_key=cluster.client_key,
         tls_server_name=cluster.tls_server_name,
         timeout_s=timeout_s,
+        own_job=first.own_job,
     )

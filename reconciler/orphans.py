@@ -46,6 +46,11 @@ class Orphans:
     policy: Literal["report", "stop"] = "report"
     _told: frozenset[JobRef] = field(default=frozenset(), init=False)
 
+    @property
+    def told(self) -> int:
+        """How many orphans there were at the last look."""
+        return len(self._told)
+
     def look(self, jobs: Mapping[JobRef, Job], heads: Sequence[Head], *, may_stop: bool) -> None:
         """Tell new orphans to the operator's log; stop our own where the policy is `stop`.
 

@@ -2,21 +2,27 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
+from reconciler.alive import StoreProbe
 from reconciler.capacity import NodeRoom
 from reconciler.catalog.refresh import asked_catalogs
 from reconciler.catalog.sources import catalog_refreshes_of, registry_of
 from reconciler.cluster.protocol import Cluster, LogKind
+from reconciler.cluster.session import Heard, unheard
 from reconciler.controller import Controller, Rhythm
 from reconciler.devices import GpuModel, joined
 from reconciler.diff import FieldChange
 from reconciler.errors import ClusterError
+from reconciler.gauges import Gauges
 from reconciler.jobs import JobRef, Verdict
 from reconciler.log_tails import TAIL_BYTES, LogTails, tasks_of
+from reconciler.measures import Measures
 from reconciler.nomad_section import TargetSettings
 from reconciler.notify import senders_of, subscriptions_of
 from reconciler.passes import Asked
@@ -31,18 +37,29 @@ from specs.model import Deployment
 from specs.private import beside_store
 from specs.quota import Quotas
 from specs.sealing import Seal, made_once
-from specs.shards import SITE
+from specs.shards import SHARDS, SITE
 from specs.store import SpecStore, utc_now
 from specs.trees import SourceUnavailable
+
+DEAF_S: Final = 300.0
+"""No stream that is read is silent for so long: Nomad says something every 30 s."""
 
 
 class Runtime:
     """One process's store, clusters and loop."""
 
-    def __init__(self, settings: Settings, store: SpecStore, clusters: Sequence[Cluster]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: SpecStore,
+        clusters: Sequence[Cluster],
+        measures: Measures | None = None,
+    ) -> None:
         """`clusters` are those of `settings.targets`, in that order."""
         self.settings = settings
         self.store = store
+        self.measures = measures or Measures()
+        store.tell_durations(self.measures.stored)
         leases = store.leases(_program()) if settings.reconcile else None
         self.replica = Replica(leases, self._take_up)
         self._own = store.fenced(leases) if leases else store
@@ -55,6 +72,7 @@ class Runtime:
                 settings,
                 is_ours=self._belongs_to(chosen.name),
                 replica=self.replica,
+                measures=self.measures,
             )
             for chosen, cluster in zip(settings.targets, clusters, strict=True)
         )
@@ -62,16 +80,19 @@ class Runtime:
         self.spec_files = spec_files_of(settings, self._own, random.random)
         self.catalogues = catalog_refreshes_of(settings, self._own, random.random)
         self._site_taken_up = False
+        self.wishes = WishChanges(store, lambda vo: self.target_of(vo).queue, position=0)
         self.registry = registry_of(settings.exchange)
         self.senders = senders_of(settings, store, random.random) if settings.reconcile else []
         self._controller: Controller | None = None
+        self.measures.registry.register(self._gauges())
+        self.probe = StoreProbe(store.newest_version, clock=time.monotonic)
 
     def start(self) -> None:
         """Start the loop, unless this process is an API replica only."""
         self.store.listen()
         if not self.settings.reconcile:
             return
-        position = self.store.newest_version()
+        self.wishes.position = self.store.newest_version()
         self.replica.begin()
         for spec_files in self.spec_files:
             spec_files.only_while(self._does_site)
@@ -84,11 +105,7 @@ class Runtime:
         self._controller = Controller(
             targets=self.targets,
             sources=(
-                WishChanges(
-                    self.store,
-                    lambda vo: self.target_of(vo).queue,
-                    position=position,
-                ),
+                self.wishes,
                 self.replica,
                 LogTails(self._own, self._read_end, tasks_of, self.replica.does),
                 *self.spec_files,
@@ -256,6 +273,35 @@ class Runtime:
         )
         return b"".join(pieces)
 
+    def _silence(self) -> str:
+        # The stream's own reader ends it after `SILENCE_S`: beyond, the reader itself hangs.
+        silent_s = self.measures.silent_s() or 0
+        if silent_s < DEAF_S or not all(target.mirror.connected for target in self.targets):
+            return ""
+        return f"nothing was read from Nomad's event stream for {silent_s:.0f} s"
+
+    def _gauges(self) -> Gauges:
+        return Gauges(
+            store=self.store,
+            mirrors=[target.mirror for target in self.targets],
+            queues=[target.queue.state for target in self.targets],
+            measures=self.measures,
+            cluster=self.settings.cluster,
+            now=utc_now,
+            position=lambda: self.wishes.position if self._controller else None,
+            shards=self._shards,
+            orphans=lambda: sum(target.resync.orphans.told for target in self.targets),
+            trouble=lambda: "; ".join(
+                target.guard.trouble for target in self.targets if target.guard.trouble
+            ),
+        )
+
+    def _shards(self) -> int:
+        standing = self.replica.standing()
+        if standing is not None:
+            return len(standing.terms)
+        return SHARDS if self._controller is not None else 0
+
     def _asked_spec_files(self) -> Asked:
         wakes = {source.sync.source.id: source.wake for source in self.spec_files}
         return Asked(self.store.source_asks, wakes, rung=self.store.source_asked)
@@ -265,7 +311,15 @@ class Runtime:
 
     def faults(self) -> Sequence[str]:
         """Say why this process should be restarted; empty when it is alive."""
-        return self._controller.faults() if self._controller else ()
+        found = [self.probe.stuck()]
+        if self._controller is not None:
+            found += [*self._controller.faults(), self._silence()]
+        return [fault for fault in found if fault]
+
+    def unready(self) -> Sequence[str]:
+        """Say why nothing can be served now; empty where the store answers."""
+        trouble = self.probe.trouble()
+        return [trouble] if trouble else []
 
     def ready(self) -> bool:
         """Whether the loop, where this process runs one, has a cluster before its eyes."""
@@ -289,7 +343,9 @@ def open_runtime(settings: Settings) -> Runtime:
         store.migrate()
     except SealBroken as error:
         raise SettingsFault(f"AI4PAPI_SECRET_KEY: {error}") from error
-    return Runtime(settings, store, [open_cluster(settings, one) for one in settings.targets])
+    measures = Measures()
+    clusters = [open_cluster(settings, one, measures.called) for one in settings.targets]
+    return Runtime(settings, store, clusters, measures)
 
 
 def open_store(settings: Settings) -> SpecStore:
@@ -325,8 +381,11 @@ def _keys_beside(settings: Settings) -> Sequence[str]:
         raise SettingsFault(str(error)) from error
 
 
-def open_cluster(settings: Settings, target: TargetSettings) -> Cluster:
-    """Open one of the clusters that `settings` name. Nothing is called yet: it may be down."""
+def open_cluster(settings: Settings, target: TargetSettings, heard: Heard = unheard) -> Cluster:
+    """Open one of the clusters that `settings` name. Nothing is called yet: it may be down.
+
+    `heard` is told of each call to a real one.
+    """
     namespaces = sorted(set(target.namespaces.values()))
     if settings.cluster == "simulated":
         from reconciler.cluster.simulator.cluster import open_simulated  # noqa: PLC0415
@@ -334,4 +393,4 @@ def open_cluster(settings: Settings, target: TargetSettings) -> Cluster:
         return open_simulated(namespaces)
     from reconciler.cluster.nomad import NomadCluster  # noqa: PLC0415
 
-    return NomadCluster(target.nomad, namespaces)
+    return NomadCluster(target.nomad, namespaces, heard=heard)

@@ -5,6 +5,7 @@ Units, defaults and reasons stand in the file; `reconciler.settings` reads it.
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -69,6 +70,15 @@ class LimitSettings(Section):
     vo_writes_per_minute: PerMinute | None = 10_000
     failed_logins_per_minute: PerMinute | None = 6_000
     long_polls: PerMinute | None = 20
+
+
+class MetricsSettings(Section):
+    """Who may read /metrics: networks of addresses."""
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = (
+        ip_network("127.0.0.0/8"),
+        ip_network("::1/128"),
+    )
 
 
 class DeletionSettings(Section):
@@ -277,6 +287,7 @@ class MainConf(Section):
     endpoints: EndpointSettings = EndpointSettings()
     cors: tuple[Origin, ...] = ()
     limits: LimitSettings = LimitSettings()
+    metrics: MetricsSettings = MetricsSettings()
     quotas: QuotaSettings = QuotaSettings()
     deletions: DeletionSettings = DeletionSettings()
     events: EventSettings = EventSettings()

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from reconciler.auth_sections import AuthSettings
 from reconciler.fields import Section, Url
+from reconciler.jobs import JobRef
 from reconciler.nomad_section import (
     DEFAULT_ADDRESS,
     NomadSection,
@@ -36,6 +37,7 @@ from reconciler.sections import (
     GpuSettings,
     LimitSettings,
     MainConf,
+    MetricsSettings,
     QuotaSettings,
     SpecsSettings,
     source_of,
@@ -93,6 +95,10 @@ class Environment(Section):
     NOMAD_TLS_SERVER_NAME: str | None = None
     NOMAD_SKIP_VERIFY: bool = False
     NOMAD_HTTP_AUTH: str | None = Field(default=None, pattern=r"^[^:]+:")
+    # Nomad gives these to the tasks that it runs.
+    NOMAD_ALLOC_ID: str | None = None
+    NOMAD_JOB_ID: str | None = None
+    NOMAD_NAMESPACE: str = "default"
 
     @model_validator(mode="after")
     def _files_are_there(self) -> Self:
@@ -132,6 +138,7 @@ class Settings(Section):
     endpoints: EndpointSettings
     cors: tuple[str, ...]
     limits: LimitSettings
+    metrics: MetricsSettings
     quotas: QuotaSettings
     deletions: DeletionSettings
     events: EventSettings
@@ -152,7 +159,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
 
     Raises `SettingsFault` with every fault of the first source that has one.
     """
-    env = _read_environment(environ)
+    env = _read_environment(with_files(environ))
     folder = etc or env.AI4PAPI_ETC or packaged_etc()
     conf = _read_main_conf(folder / "main_conf.yaml")
     return Settings(
@@ -176,6 +183,7 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         endpoints=conf.endpoints,
         cors=conf.cors,
         limits=conf.limits,
+        metrics=conf.metrics,
         quotas=conf.quotas,
         deletions=conf.deletions,
         events=conf.events,
@@ -188,6 +196,27 @@ def load_settings(environ: Mapping[str, str], etc: Path | None = None) -> Settin
         job_template=_read_text(folder / "job.nomad"),
         userconf=_read_userconf(folder / "userconf.yaml", vos=_known_vos(conf)),
     )
+
+
+def with_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` with the secrets that it names files for: NAME_FILE is read into NAME.
+
+    So they stay out of process lists and of `docker inspect`. Raises `SettingsFault`.
+    """
+    read = dict(environ)
+    for name in sorted(SECRET_VARIABLES - {"AI4PAPI_SECRET_KEY"}):  # keys of their own form
+        path = environ.get(f"{name}_FILE")
+        if not path:
+            continue
+        if environ.get(name):
+            raise SettingsFault(f"{name} and {name}_FILE are both set: unset one")
+        try:
+            read[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeError) as error:
+            raise SettingsFault(f"{name}_FILE: {path} can't be read: {error}") from error
+        if not read[name]:
+            raise SettingsFault(f"{name}_FILE: {path} is empty")
+    return read
 
 
 def _with_source(specs: SpecsSettings, named: str | None) -> SpecsSettings:
@@ -250,7 +279,14 @@ def _nomad_settings(env: Environment, timeout_s: float) -> NomadSettings:
         skip_verify=env.NOMAD_SKIP_VERIFY,
         http_auth=env.NOMAD_HTTP_AUTH,
         timeout_s=timeout_s,
+        own_job=_own_job(env),
     )
+
+
+def _own_job(env: Environment) -> JobRef | None:
+    if env.NOMAD_ALLOC_ID is None or env.NOMAD_JOB_ID is None:
+        return None
+    return JobRef(env.NOMAD_NAMESPACE, env.NOMAD_JOB_ID)
 
 
 def _read_environment(environ: Mapping[str, str]) -> Environment:

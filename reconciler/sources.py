@@ -84,7 +84,8 @@ class WishChanges:
 class ClusterChanges:
     """Nomad's event stream, with a fresh list after every connect: it fills the mirror.
 
-    `heads` returns those of the deployments that belong to this cluster.
+    `heads` returns those of the deployments that belong to this cluster. `heard` is told of every
+    message.
     """
 
     cluster: Cluster
@@ -96,6 +97,7 @@ class ClusterChanges:
     now: Callable[[], datetime]
     waiting: WaitingForRoom
     guard: StoreGuard
+    heard: Callable[[], None] = lambda: None
     name: str = "cluster"
     failures: int = field(default=0, init=False)
 
@@ -127,6 +129,7 @@ class ClusterChanges:
         try:
             for changes in self._follow(stop):
                 self.failures = 0
+                self.heard()
                 if not self.mirror.connected:  # a resync found it wrong
                     break
                 if self.mirror.doubted:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 from typing import Final
 
 from reconciler.apply import Hands
@@ -22,6 +24,7 @@ from reconciler.errors import ClusterError, ClusterForbidden, JobRejected
 from reconciler.guard import StoreGuard
 from reconciler.jobs import JobRef, Json, Verdict
 from reconciler.loop import Reconciler
+from reconciler.measures import Measures
 from reconciler.mirror import Mirror
 from reconciler.nomad_section import TargetSettings
 from reconciler.orphans import Orphans, orphans_among
@@ -87,6 +90,7 @@ class Target:
         settings: Settings,
         *,
         is_ours: Callable[[str], bool],
+        measures: Measures,
         replica: Replica,
     ) -> None:
         self.name: Final = chosen.name
@@ -97,6 +101,7 @@ class Target:
         self._store = store
         self._is_ours = is_ours
         self._replica = replica
+        self._measures = measures
         self.guard = StoreGuard(
             cluster, store, min(self.namespaces.values(), default="default"), replica.does_site
         )
@@ -115,6 +120,7 @@ class Target:
                 drift=settings.drift, gpu_model=settings.gpu.model, frozen=self.guard.trouble
             ),
             waiting=waiting,
+            measure=partial(measures.looked, taken=self._wished_at),
         )
         self.changes = ClusterChanges(
             cluster,
@@ -126,6 +132,7 @@ class Target:
             now=utc_now,
             waiting=waiting,
             guard=self.guard,
+            heard=measures.heard,
             name=f"cluster-{self.name}",
         )
         self.resync = Resync(
@@ -151,9 +158,16 @@ class Target:
         """
         with self._replica.looking(uid) as ours:
             if ours:
-                return self.reconciler.reconcile(uid)
+                with self._measures.look(uid):
+                    return self.reconciler.reconcile(uid)
         self.reconciler.audits.discard(uid)
         return None
+
+    def _wished_at(self, deployment: Deployment) -> datetime | None:
+        """Return when the present wish was taken, None where the store kept no word of it."""
+        if deployment.generation == 1:
+            return deployment.created_at
+        return self._store.wished_at(deployment.uid, deployment.generation)
 
     def take_up(self, parts: frozenset[int]) -> None:
         """Put what is due in parts that are ours from now on the queue.

@@ -5,11 +5,12 @@ The only file that knows which database it is. Everything above it speaks SQLAlc
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
+from time import perf_counter
 from typing import Any, Final
 
 from alembic import command
@@ -65,12 +66,20 @@ BROKEN_IN_WORDS: Final = (
 )
 
 
+Told = Callable[[str, float, bool], None]
+"""Told of each connection that was given out: "read" or "write", seconds, whether it failed."""
+
+
+def untold(kind: str, seconds: float, failed: bool) -> None:
+    """Tell nobody."""
+
+
 class Database:
     """Connections of three kinds: reading, durable writing, quick writing. Thread-safe.
 
     Whatever is done on them raises `StoreUnavailable`, `StoreFull` or `StoreBroken` where the
     database is. Once it was found broken nothing more is written by this process; what can still
-    be read is.
+    be read is. `told` may be set, to hear of their use.
 
     Raises:
         ValueError: the URL names a database that this project does not work on.
@@ -92,6 +101,7 @@ class Database:
         for engine in (self._durable, self._quick, self._reads):
             event.listen(engine, "handle_error", self._note_fault)
         self._writing = Lock()
+        self.told: Told = untold
 
     @property
     def shared(self) -> bool:
@@ -106,7 +116,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection for reading; each statement sees everything committed before it."""
-        with connected(self._reads) as connection:
+        with self._timed("read"), connected(self._reads) as connection:
             yield connection
 
     @contextmanager
@@ -119,7 +129,7 @@ class Database:
         if self._broken:
             raise StoreBroken(self._broken)
         engine = self._durable if durable else self._quick
-        with self._turn(), connected(engine) as connection:
+        with self._timed("write"), self._turn(), connected(engine) as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
@@ -192,6 +202,17 @@ class Database:
         """Close every connection."""
         for engine in (self._reads, self._durable, self._quick):
             engine.dispose()
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        began_s, failed = perf_counter(), False
+        try:
+            yield
+        except StoreUnavailable:
+            failed = True
+            raise
+        finally:
+            self.told(kind, perf_counter() - began_s, failed)
 
 
 @contextmanager

@@ -64,6 +64,15 @@ def fetch_revisions(connection: Connection, uid: str) -> list[Revision]:
     return [_revision_of(row) for row in connection.execute(REVISIONS, {"uid": uid})]
 
 
+def fetch_wished_at(connection: Connection, uid: str, generation: int) -> datetime | None:
+    """Return when a generation of a record was wished; None: it is not kept."""
+    query = select(revisions.c.at).where(
+        revisions.c.uid == uid, revisions.c.generation == generation
+    )
+    at = connection.execute(query).scalar_one_or_none()
+    return None if at is None else datetime.fromisoformat(at)
+
+
 def fetch_events(
     connection: Connection, uid: str, *, after: int, limit: int
 ) -> list[TimelineEntry]:

@@ -6,12 +6,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from specs import feeds, history, ownership, source_reports, trash
 from specs.admission import fetch_standing, fetch_used, foresee
 from specs.catalog.shelf import Shelf
-from specs.database import Database
+from specs.database import Database, Told
 from specs.log_tails import LogTail, fetch_ended_badly, fetch_tails
 from specs.model import (
     Deployment,
@@ -66,6 +66,10 @@ class Readable(Shelf):
         self._changes = feeds.Bell()
         self.source_asked = threading.Event()
         """Set when this process asks for a source to be read; who hears it clears it."""
+
+    def tell_durations(self, told: Told) -> None:
+        """Let `told` hear of every use of the database from now on."""
+        self._database.told = told
 
     def history(self, uid: str) -> Sequence[Revision]:
         """Return what was wished at each generation, newest first; the oldest are not kept.
@@ -256,6 +260,21 @@ class Readable(Shelf):
         return self._wishes.wait(
             after, timeout_s=timeout_s, ask=lambda: self._ask(feeds.newest_wish)
         )
+
+    def newest_wish(self) -> int:
+        """Return the position at the end of the feed of wishes."""
+        return self._ask(feeds.newest_wish)
+
+    def phases(self) -> Mapping[str, int]:
+        """Return how many records are in each phase; phases of none are left out."""
+        query = select(deployments.c.phase, func.count()).group_by(deployments.c.phase)
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def wished_at(self, uid: str, generation: int) -> datetime | None:
+        """Return when a generation was taken; None: it is not among those that are kept."""
+        with self._database.read() as connection:
+            return history.fetch_wished_at(connection, uid, generation)
 
     def newest_version(self) -> int:
         """Return the number of the newest write of any kind: the end of both feeds."""

@@ -2,14 +2,21 @@
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
 from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
 
 from api import DISTRIBUTION
-from api.problems import NotHealthy, documented
+from api.edge import address_of, is_among
+from api.problems import MetricsRefused, NotHealthy, documented
 from api.routers.requests import services_of
 from api.schemas import Health, Links, ReplicaView
 from specs.leases import Standing
+
+PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+FIGURES: Final = {"type": "string", "examples": ['ai4papi_deployments{phase="Running"} 3.0\n']}
 
 router = APIRouter(tags=["meta"], responses=documented(431, 500))
 
@@ -18,7 +25,8 @@ router = APIRouter(tags=["meta"], responses=documented(431, 500))
 def read_root(request: Request) -> Links:
     """Say what this is, which versions it speaks, and where to read on."""
     links = {"v1": "/v1", "docs": "/docs", "redoc": "/redoc", "openapi": "/openapi.json"}
-    return _links(request, links | {"livez": "/livez", "readyz": "/readyz"})
+    health = {"livez": "/livez", "readyz": "/readyz", "metrics": "/metrics"}
+    return _links(request, links | health)
 
 
 @router.get("/v1", operation_id="readV1", summary="The collections of version 1")
@@ -52,10 +60,16 @@ def read_livez(request: Request) -> Health:
     responses=documented(503),
 )
 def read_readyz(request: Request) -> Health:
-    """Answer 503 while the server does not see the cluster; specs are accepted all the same."""
+    """Answer 503, with what is wrong, while the store or the cluster is out of reach.
+
+    Without the cluster specs are accepted all the same.
+    """
     services = services_of(request)
+    troubles = [*services.unready()]
     if not services.ready():
-        raise NotHealthy(["the cluster is not in sight"])
+        troubles.append("the cluster is not in sight")
+    if troubles:
+        raise NotHealthy(troubles)
     standing = services.standing()
     return Health(replica=None if standing is None else replica_view(standing))
 
@@ -70,6 +84,21 @@ def replica_view(standing: Standing) -> ReplicaView:
         term=max(standing.terms.values(), default=0),
         since=standing.since,
     )
+
+
+@router.get(
+    "/metrics",
+    operation_id="readMetrics",
+    summary="Figures for Prometheus",
+    response_class=PlainTextResponse,
+    responses=documented(403) | {200: {"content": {"text/plain": {"schema": FIGURES}}}},
+)
+def read_metrics(request: Request) -> PlainTextResponse:
+    """Answer this machine, and the addresses of `metrics.allow`, in Prometheus' text format."""
+    services = services_of(request)
+    if not is_among(address_of(request.scope), services.metrics_for):
+        raise MetricsRefused("metrics are not for this address")
+    return PlainTextResponse(services.measures.page(), media_type=PROMETHEUS_TEXT)
 
 
 def _links(request: Request, links: dict[str, str]) -> Links:

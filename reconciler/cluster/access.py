@@ -22,7 +22,14 @@ from reconciler.cluster import decode
 from reconciler.cluster.posts import Posts, Refused
 from reconciler.cluster.protocol import Listing
 from reconciler.cluster.refusals import error_of
-from reconciler.cluster.session import CONNECT_S, Sessions, client_certificate, trusted
+from reconciler.cluster.session import (
+    CONNECT_S,
+    Heard,
+    Sessions,
+    client_certificate,
+    trusted,
+    unheard,
+)
 from reconciler.errors import ClusterError, ClusterForbidden, ClusterUnavailable, JobRejected
 from reconciler.jobs import Json
 from reconciler.nomad_section import NomadSettings
@@ -37,8 +44,8 @@ PER_PAGE: Final = 1000
 class Access:
     """The way to one Nomad, for everybody who calls it. Safe to use from any thread."""
 
-    def __init__(self, settings: NomadSettings) -> None:
-        self._sessions = Sessions(settings)
+    def __init__(self, settings: NomadSettings, heard: Heard = unheard) -> None:
+        self._sessions = Sessions(settings, heard)
         self._address = settings.address.rstrip("/")
         self._options: dict[str, Any] = {
             "address": self._address,

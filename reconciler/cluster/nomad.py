@@ -28,6 +28,7 @@ from reconciler.cluster.refusals import (
     nothing_to_restart,
     words_of,
 )
+from reconciler.cluster.session import Heard, unheard
 from reconciler.cluster.stream import SILENCE_S, follow_all
 from reconciler.cluster.variables import Variables
 from reconciler.errors import ClusterError, ClusterUnavailable, JobRejected, LogMissing
@@ -61,11 +62,18 @@ TOPICS: Final = ("Job", "Allocation", "Evaluation", "Deployment", "Node")
 
 
 class NomadCluster(Cluster):
-    """A Nomad at one address, and in it the namespaces of ours."""
+    """A Nomad at one address, and in it the namespaces of ours; `heard` is told of each call.
 
-    def __init__(self, settings: NomadSettings, namespaces: Sequence[str]) -> None:
+    The job that this process itself runs in is not seen in lists, and whatever would change it or
+    its Variable raises `JobRejected`.
+    """
+
+    def __init__(
+        self, settings: NomadSettings, namespaces: Sequence[str], *, heard: Heard = unheard
+    ) -> None:
         self._names = tuple(namespaces)
-        self._access = Access(settings)
+        self._own = settings.own_job
+        self._access = Access(settings, heard)
         self._namespaces = Namespaces(self._access, self._names)
         self._variables = Variables(self._access, self._namespaces)
         self._version: str | None = None
@@ -100,12 +108,14 @@ class NomadCluster(Cluster):
         """List all managed jobs of our namespaces."""
         found = self._list(api.Jobs, decode.job_stub, {"meta": "true", "filter": MANAGED})
         self._learn_version()
-        return found
+        return Listing(found.index, [job for job in found.items if job.ref != self._own])
 
     def list_foreign_jobs(self) -> Listing[Job]:
         """List the jobs of our namespaces that do not carry our marker."""
         found = self._list(api.Jobs, decode.job_stub, {"meta": "true"})
-        return Listing(found.index, [job for job in found.items if not job.managed])
+        return Listing(
+            found.index, [j for j in found.items if not j.managed and j.ref != self._own]
+        )
 
     def list_allocations(self) -> Listing[Allocation]:
         """List the allocations of our namespaces, foreign jobs' included."""
@@ -151,6 +161,7 @@ class NomadCluster(Cluster):
 
     def register_job(self, job: Json, *, if_index: int) -> Registered:
         """Write the job, if it is still at `if_index` (0: if it does not exist)."""
+        self._spare(JobRef(job["Namespace"], job["ID"]))
         wanted = {"Job": job, "EnforceIndex": True, "JobModifyIndex": if_index}
         with self._access.asking():
             answer = self._submit(job, lambda: self._access.post("jobs", job["Namespace"], wanted))
@@ -172,6 +183,7 @@ class NomadCluster(Cluster):
 
     def restart_allocation(self, ref: JobRef, allocation_id: str) -> None:
         """Restart every task of a running allocation in place."""
+        self._spare(ref)
         allocations = self._access.at(api.client.allocation, ref.namespace)
         with self._access.asking():
             try:
@@ -188,6 +200,7 @@ class NomadCluster(Cluster):
 
     def evaluate_job(self, ref: JobRef) -> None:
         """Let the scheduler look at the job again."""
+        self._spare(ref)
         jobs = self._access.at(api.Job, ref.namespace)
         body = {"JobID": ref.id, "EvalOptions": {"ForceReschedule": False}}
         with self._access.asking():
@@ -211,11 +224,13 @@ class NomadCluster(Cluster):
 
     def put_variable(self, ref: JobRef, items: Mapping[str, str], *, if_index: int) -> int:
         """Write the Variable if it is at `if_index` (0: absent); return its new index."""
+        self._spare(ref)
         with self._access.asking():
             return self._variables.put(ref, items, if_index=if_index)
 
     def delete_variable(self, ref: JobRef) -> None:
         """Remove the Variable. Removing a missing one is fine."""
+        self._spare(ref)
         with self._access.asking():
             self._variables.delete(ref)
 
@@ -314,7 +329,15 @@ class NomadCluster(Cluster):
             ours = [item for item in found.items if item.ref.namespace in self._names]
             return Listing(found.index, ours)
 
+    def _spare(self, ref: JobRef) -> None:
+        if ref == self._own:
+            raise JobRejected(
+                f"{ref.id} in {ref.namespace} is the job that this platform runs in: it never"
+                " manages itself; change it with the `nomad` program"
+            )
+
     def _deregister(self, ref: JobRef, *, purge: bool) -> Registered:
+        self._spare(ref)
         with self._access.asking():
             answer = self._access.at(api.Job, ref.namespace).deregister_job(
                 segment(ref.id), purge="true" if purge else None

@@ -1,7 +1,7 @@
 """The HTTP sessions of the real adapter: whom we trust, as whom we speak, how many connections."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from time import monotonic
 from typing import Any, Final
@@ -11,6 +11,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
+from reconciler.logs import request_id
 from reconciler.nomad_section import NomadSettings
 
 CONNECTIONS: Final = 32
@@ -26,14 +27,23 @@ Nomad's, or would take the memory of everybody else."""
 CHUNK_BYTES: Final = 1 << 16
 
 
+Heard = Callable[[str, str, int, float], None]
+"""Told of each call: method, path, status (0: no answer) and seconds."""
+
+
+def unheard(method: str, path: str, status: int, seconds: float) -> None:
+    """Tell nobody."""
+
+
 class Sessions:
-    """One session per thread over one bounded pool.
+    """One session per thread over one bounded pool; `heard` is told of each call but streams.
 
     The pool is made for many threads; a `requests.Session` is not promised to be.
     """
 
-    def __init__(self, settings: NomadSettings) -> None:
+    def __init__(self, settings: NomadSettings, heard: Heard = unheard) -> None:
         self._settings = settings
+        self._heard = heard
         self.adapter: Final = NomadAdapter(
             settings.tls_server_name, pool_maxsize=CONNECTIONS, pool_block=True
         )
@@ -43,7 +53,8 @@ class Sessions:
         """Return this thread's session."""
         session: requests.Session | None = getattr(self._here, "session", None)
         if session is None:
-            session = self._here.session = open_session(self._settings, self.adapter)
+            session = open_session(self._settings, self.adapter, self._heard)
+            self._here.session = session
         return session
 
     def own(self) -> requests.Session:
@@ -57,15 +68,30 @@ class BoundedSession(requests.Session):
 
     The time-out of requests counts from byte to byte: an answer that trickles would hold a worker
     for hours. Here it counts from the request to the last byte of the body. Streams are left alone.
+
+    Each call carries the id of the request or the deployment that it is made for.
     """
+
+    heard: Heard = staticmethod(unheard)
 
     def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
         """Send, and unless a stream is asked for read the body.
 
         Raises: requests.RequestException where that takes longer or brings more than it may.
         """
+        if (made_for := request_id()) is not None:
+            request.headers["X-Request-ID"] = made_for
         if how.get("stream"):
             return super().send(request, **how)
+        began_s, status = monotonic(), 0
+        try:
+            response = self._whole(request, how)
+            status = response.status_code
+            return response
+        finally:
+            self.heard(request.method or "", request.path_url, status, monotonic() - began_s)
+
+    def _whole(self, request: requests.PreparedRequest, how: dict[str, Any]) -> requests.Response:
         connect_s, answer_s = how["timeout"]
         until_s = monotonic() + connect_s + answer_s
         response = super().send(request, **{**how, "stream": True})
@@ -121,12 +147,15 @@ class NomadAdapter(HTTPAdapter):
         super().init_poolmanager(connections, maxsize, block, **pool)
 
 
-def open_session(settings: NomadSettings, adapter: HTTPAdapter) -> requests.Session:
+def open_session(
+    settings: NomadSettings, adapter: HTTPAdapter, heard: Heard = unheard
+) -> requests.Session:
     """Open a session that takes nothing from the environment and follows no redirect.
 
     A redirect would carry the token to whoever is named in it.
     """
     session = BoundedSession()
+    session.heard = heard
     session.trust_env = False
     session.max_redirects = 0
     session.auth = _basic(settings.http_auth)

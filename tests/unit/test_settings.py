@@ -485,3 +485,35 @@ def test_a_hook_secret_must_be_long_and_is_never_repeated(etc):
     said = refusal({"AI4PAPI_HOOK_SECRET": "guessable"}, etc)
     assert "AI4PAPI_HOOK_SECRET" in said
     assert "guessable" not in said
+
+
+def test_secrets_may_come_from_files(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("s3cret\n")
+    settings = load_settings({"NOMAD_ADDR": "http://n:4646", "NOMAD_TOKEN_FILE": str(file)})
+    assert settings.nomad.token == "s3cret"
+    assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "told"),
+    [
+        (None, {}, "NOMAD_TOKEN_FILE: {file} can't be read"),
+        ("", {}, "NOMAD_TOKEN_FILE: {file} is empty"),
+        ("s3cret", {"NOMAD_TOKEN": "other"}, "NOMAD_TOKEN and NOMAD_TOKEN_FILE are both set"),
+    ],
+)
+def test_a_secret_file_that_is_no_use_is_refused(tmp_path, etc, content, more, told):
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsFault) as caught:
+        load_settings({"NOMAD_TOKEN_FILE": str(file), **more}, etc)
+    assert told.format(file=file) in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_whom_nomad_started_knows_its_own_job():
+    task = {"NOMAD_ALLOC_ID": "a", "NOMAD_JOB_ID": "ai4papi", "NOMAD_NAMESPACE": "platform"}
+    assert load_settings(task).nomad.own_job == ("platform", "ai4papi")
+    assert load_settings({"NOMAD_NAMESPACE": "platform"}).nomad.own_job is None

@@ -388,3 +388,47 @@ def test_many_threads_get_each_their_own_answer(server):
     wanted = [JobRef("ns", f"job-{n}") for n in range(200)]
     with ThreadPoolExecutor(16) as pool:
         assert [job["ID"] for job in pool.map(cluster.read_job, wanted)] == [r.id for r in wanted]
+
+
+# The job that we run in
+
+
+OWN = {**JOB, "Namespace": REF.namespace, "ID": REF.id}
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda cluster: cluster.register_job(OWN, if_index=7),
+        lambda cluster: cluster.stop_job(REF),
+        lambda cluster: cluster.purge_job(REF),
+        lambda cluster: cluster.restart_allocation(REF, "a1"),
+        lambda cluster: cluster.evaluate_job(REF),
+        lambda cluster: cluster.put_variable(REF, {"a": "b"}, if_index=0),
+        lambda cluster: cluster.delete_variable(REF),
+    ],
+    ids=["register", "stop", "purge", "restart", "evaluate", "put variable", "delete variable"],
+)
+def test_the_platform_never_touches_the_job_that_it_runs_in(server, act):
+    cluster = a_cluster(server, own_job=REF)
+    server.answer = lambda _: Answer(WRITTEN)
+    with pytest.raises(JobRejected, match="never manages itself"):
+        act(cluster)
+    assert server.asked == []
+
+
+def test_the_job_that_we_run_in_is_in_no_list(server):
+    own, other = {**STUB, "ID": REF.id, "Namespace": REF.namespace}, {**STUB, "ID": "other"}
+    cluster = a_cluster(server, own_job=REF)
+
+    def answer(asked):
+        if asked.path == "/v1/namespaces":
+            return a_page({"Name": "ns"})
+        if asked.path != "/v1/jobs":
+            return Answer({"config": {"Version": {"Version": "2.0.5"}}})
+        meta = {"Meta": {"managed_by": "ai4papi"}} if "filter" in asked.query else {}
+        return a_page(own | meta, other | meta)
+
+    server.answer = answer
+    assert [job.ref.id for job in cluster.list_jobs().items] == ["other"]
+    assert [job.ref.id for job in cluster.list_foreign_jobs().items] == ["other"]
