@@ -85,7 +85,7 @@ class Gauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every gauge; those of the store are left out while it does not answer."""
-        build = [((_version(), self.cluster), 1)]
+        build = [((own_version(), self.cluster), 1)]
         yield _labelled("build_info", "What runs here.", ("version", "cluster"), build)
         yield from self._loop()
         stood = None
@@ -193,7 +193,8 @@ def _labelled(
     return family
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Return the version of this program."""
     try:
         return version("ai4papi")
     except PackageNotFoundError:  # a checkout that is not installed

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api.cli import files, identity, lifecycle, modules, sources
-from api.cli.choices import AdoptFormat, Format, Goal
+from api.cli.choices import AdoptFormat, DoctorFormat, Format, Goal
 from api.cli.options import (
     TEN_MINUTES_S,
     Name,
@@ -239,6 +239,48 @@ def reconcile_verb(
     arguments += ["--dry-run"] if dry_run else []
     arguments += ["--report", str(report)] if report else []
     raise typer.Exit(main(arguments))
+
+
+@app.command("doctor")
+def doctor_verb(
+    *,
+    site: Annotated[
+        bool,
+        typer.Option("--site", help="Check what a server with this environment would meet."),
+    ] = False,
+    output: Annotated[
+        DoctorFormat, typer.Option("-o", "--output", help="What to print.")
+    ] = DoctorFormat.TABLE,
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Say what is wrong with the way to the server, or with --site with the server's machine."""
+    with told():
+        from api.cli.doctor import doctor  # noqa: PLC0415
+
+        doctor(output, site=site, server=server, token_file=token_file)
+
+
+@app.command("backup")
+def backup_verb(
+    file: Annotated[Path, typer.Argument(help="A new file for the copy.")],
+) -> None:
+    """Copy this machine's store into FILE, while the server runs."""
+    with told():
+        from api.cli.keeping import back_up_store  # noqa: PLC0415
+
+        back_up_store(file)
+
+
+@app.command("restore")
+def restore_verb(
+    file: Annotated[Path, typer.Argument(help="What `ai4papi backup` made.")], *, yes: Yes = False
+) -> None:
+    """Put FILE in the place of this machine's store; the server must be stopped."""
+    with told():
+        from api.cli.keeping import restore_store  # noqa: PLC0415
+
+        restore_store(file, yes=yes)
 
 
 @app.command("adopt")

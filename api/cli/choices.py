@@ -67,3 +67,10 @@ class Layout(StrEnum):
 
     DOCUMENT = "document"
     PATH = "path"
+
+
+class DoctorFormat(StrEnum):
+    """What `doctor -o` prints."""
+
+    TABLE = "table"
+    JSON = "json"
