@@ -108,6 +108,7 @@ class Access:
             verify=options["verify"],
             cert=options["cert"],
             timeout_s=options["timeout"],
+            heard=self._sessions.heard,
         )
 
     def pages(

@@ -16,8 +16,9 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError
 
-from reconciler.cluster.session import read_whole, require_leader
+from reconciler.cluster.session import Heard, read_whole, require_leader, unheard
 from reconciler.jobs import Json
+from reconciler.logs import request_id
 
 REFUSED: Final = 400
 """The lowest status of an answer that is none of what was asked for."""
@@ -35,7 +36,8 @@ class Posts:
     """The POSTs to one place of one Nomad. Safe to use from any thread.
 
     `like` is one of them without its body: its URL and its headers are those of all. The time-out
-    is for the connection and for the answer, which count together from the request to its end.
+    is for the connection and for the answer, which count together from the request to its end. `heard`
+    is told of each.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Posts:
         verify: bool | str,
         cert: tuple[str, ...],
         timeout_s: tuple[float, float],
+        heard: Heard = unheard,
     ) -> None:
         trust: dict[str, Any] = {"verify": verify, "cert": cert or None}
         self._like = like
@@ -58,6 +61,7 @@ class Posts:
         self._headers = {k: v for k, v in like.headers.items() if k.lower() != "content-length"}
         self._headers["Content-Type"] = "application/json"
         self._timeout_s = timeout_s
+        self._heard = heard
 
     def send(self, body: Json) -> Json:
         """Send `body`, whatever became of those before it; return what was answered.
@@ -66,12 +70,16 @@ class Posts:
         ValueError where what came is no JSON.
         """
         text = json.dumps(body, allow_nan=False).encode()
+        began_s, status = monotonic(), 0
         try:
-            answer, raw = self._ask(text, until_s=monotonic() + sum(self._timeout_s))
+            answer, raw = self._ask(text, until_s=began_s + sum(self._timeout_s))
+            status = raw.status
         except (HTTPError, OSError) as error:
             if isinstance(error, requests.RequestException):
                 raise
             raise requests.ConnectionError(error) from error
+        finally:
+            self._heard("POST", self._place, status, monotonic() - began_s)
         if raw.status >= REFUSED:
             raise Refused(self._response(raw, answer))
         answered: Json = json.loads(answer)
@@ -79,11 +87,13 @@ class Posts:
 
     def _ask(self, text: bytes, *, until_s: float) -> tuple[bytes, BaseHTTPResponse]:
         connect_s, read_s = self._timeout_s
+        made_for = request_id()
+        named = {} if made_for is None else {"X-Request-ID": made_for}
         raw = self._pool.urlopen(
             "POST",
             self._place,
             body=text,
-            headers=self._headers,
+            headers=self._headers | named,
             redirect=False,
             assert_same_host=False,
             preload_content=False,

@@ -43,7 +43,7 @@ class Sessions:
 
     def __init__(self, settings: NomadSettings, heard: Heard = unheard) -> None:
         self._settings = settings
-        self._heard = heard
+        self.heard = heard
         self.adapter: Final = NomadAdapter(
             settings.tls_server_name, pool_maxsize=CONNECTIONS, pool_block=True
         )
@@ -53,7 +53,7 @@ class Sessions:
         """Return this thread's session."""
         session: requests.Session | None = getattr(self._here, "session", None)
         if session is None:
-            session = open_session(self._settings, self.adapter, self._heard)
+            session = open_session(self._settings, self.adapter, self.heard)
             self._here.session = session
         return session
 
