@@ -53,8 +53,10 @@ _MASKS: Final = (
 )
 _NAMES_SECRET: Final = re.compile(_CONFIDENTIAL, re.IGNORECASE)
 
-_HARMLESS: Final = re.compile(r"[\w/{}-]{0,200}", re.ASCII)
-"""Without a space, a dot, a colon or an equals sign no pattern above matches."""
+_HARMLESS: Final = re.compile(
+    r"(?!.*(?:bearer|basic))[\w/{} -]{0,200}|[0-9a-f.:]{0,45}", re.ASCII | re.IGNORECASE
+)
+"""What no pattern above matches: words without a dot, a colon or an equals sign, and addresses."""
 
 _about: ContextVar[Mapping[str, object]] = ContextVar("about", default=MappingProxyType({}))
 
@@ -113,6 +115,8 @@ class ShortLines(logging.Formatter):
 
 def safe(text: str, *, at_most: int = MOST_TEXT) -> str:
     """Return `text` with its secrets masked, cut after `at_most` characters."""
+    if _HARMLESS.fullmatch(text):
+        return text
     # Cut first: no pattern sees a megabyte, and each masks a secret that was cut in two.
     short = text if len(text) <= at_most else text[:at_most] + "…"
     for pattern, mask in _MASKS:
@@ -146,8 +150,7 @@ def _said(name: str, value: object) -> object:
         return value
     if _names_secret(name):
         return MASK
-    text = str(value)
-    return text if _HARMLESS.fullmatch(text) else safe(text)
+    return safe(str(value))
 
 
 @lru_cache(maxsize=256)
