@@ -16,8 +16,10 @@ from reconciler.cluster.protocol import Cluster
 from reconciler.cluster.session import NomadAdapter, client_certificate, open_session, trusted
 from reconciler.errors import ClusterError
 from reconciler.jobs import JobRef
-from reconciler.runtime import Template, open_cluster, open_store
-from reconciler.settings import NomadSettings, Settings, SettingsFault, load_settings
+from reconciler.nomad_section import NomadSettings, TargetSettings
+from reconciler.runtime import open_cluster, open_store
+from reconciler.settings import Settings, SettingsFault, load_settings
+from reconciler.target import Template
 from specs.faults import StoreUnavailable
 
 LEAST_FREE: Final = 1 << 30
@@ -52,7 +54,7 @@ def check_site(environ: Mapping[str, str]) -> Iterator[Check]:
     yield _store(settings)
     yield _disk(settings)
     yield _key(settings)
-    yield from _cluster(settings)
+    yield from _clusters(settings)
     yield from _providers(settings)
     yield _git(settings)
 
@@ -122,35 +124,44 @@ def _key(settings: Settings) -> Check:
     return Check("secret key", "warning", told, "set AI4PAPI_SECRET_KEY_FILE")
 
 
-def _cluster(settings: Settings) -> Iterator[Check]:
+def _clusters(settings: Settings) -> Iterator[Check]:
     if settings.cluster == "simulated":
         yield Check("nomad", "warning", "simulated: nothing really runs", "set NOMAD_ADDR")
         return
-    date, trouble = _nomad_date(settings.nomad)
+    for target in settings.targets:
+        several = len(settings.targets) > 1
+        yield from _cluster(settings, target, f"nomad {target.name}" if several else "nomad")
+
+
+def _cluster(settings: Settings, target: TargetSettings, name: str) -> Iterator[Check]:
+    date, trouble = _nomad_date(target.nomad)
     if trouble:
-        yield Check("nomad", "failed", trouble, "is NOMAD_ADDR right, and its certificate?")
+        yield Check(name, "failed", trouble, "is its address right, and its certificate?")
         return
-    yield skew_check("clock against nomad", date)
-    cluster = open_cluster(settings)
-    for name, ask in _questions(cluster, settings).items():
+    yield skew_check(f"clock against {name}", date)
+    cluster = open_cluster(settings, target)
+    for part, ask in _questions(cluster, settings, target).items():
         try:
             ask()
         except ClusterError as error:
-            yield Check(name, "failed", str(error), "see etc/nomad-policy.hcl for what it needs")
+            hint = "see etc/nomad-policy.hcl for what it needs"
+            yield Check(f"{name}: {part}", "failed", str(error), hint)
             return
-    yield Check("nomad", "ok", f"{cluster.title}; the token reads all that it must")
+    yield Check(name, "ok", f"{cluster.title}; the token reads all that it must")
 
 
-def _questions(cluster: Cluster, settings: Settings) -> Mapping[str, Callable[[], object]]:
-    first = min(settings.namespaces.values())
+def _questions(
+    cluster: Cluster, settings: Settings, target: TargetSettings
+) -> Mapping[str, Callable[[], object]]:
+    first = min(target.namespaces.values(), default="default")
     return {
-        "nomad: namespaces and jobs": cluster.list_jobs,
-        "nomad: allocations": cluster.list_allocations,
-        "nomad: evaluations": cluster.list_evaluations,
-        "nomad: rollouts": cluster.list_rollouts,
-        "nomad: nodes": cluster.list_nodes,
-        "nomad: variables": lambda: cluster.read_variable(JobRef(first, "ai4papi-doctor")),
-        "nomad: etc/job.nomad": Template(cluster, settings.job_template),
+        "namespaces and jobs": cluster.list_jobs,
+        "allocations": cluster.list_allocations,
+        "evaluations": cluster.list_evaluations,
+        "rollouts": cluster.list_rollouts,
+        "nodes": cluster.list_nodes,
+        "variables": lambda: cluster.read_variable(JobRef(first, "ai4papi-doctor")),
+        "etc/job.nomad": Template(cluster, settings.job_template),
     }
 
 

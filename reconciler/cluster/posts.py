@@ -36,8 +36,8 @@ class Posts:
     """The POSTs to one place of one Nomad. Safe to use from any thread.
 
     `like` is one of them without its body: its URL and its headers are those of all. The time-out
-    is for the connection and for the answer, which count together from the request to its end. `heard`
-    is told of each.
+    is for the connection and for the answer, which count together from the request to its end.
+    `heard` is told of each.
     """
 
     def __init__(
