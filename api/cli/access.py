@@ -4,11 +4,14 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from api.cli.failures import Code, CommandFailed
 from api.cli.tokens import is_token
+
+if TYPE_CHECKING:
+    from api.cli.contexts import Contexts
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:8080"
 
@@ -44,15 +47,29 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A server, and what gives the token that it gets; an empty one is not sent."""
+    """A server, and what gives the token that it gets; an empty one is not sent.
+
+    `server_from` and `token_from` say what named them, in words for people.
+    """
 
     server: Server
     bearer: Callable[[], str] = field(repr=False)
+    server_from: str = ""
+    token_from: str = ""
 
     @property
     def token(self) -> str:
         """The token as it is now. Raises: CommandFailed where none can be had any more."""
         return self.bearer()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The server that is meant, what named it, and its context's token file ("": none)."""
+
+    server: Server
+    origin: str
+    token_file: str = ""
 
 
 def find_access(
@@ -62,17 +79,58 @@ def find_access(
     environ: Mapping[str, str],
     local_token: Path = LOCAL_TOKEN,
 ) -> Access:
-    """Choose server and token: the option, the environment, a login, the local server's own.
+    """Choose server and token: the option, the environment, a context, a login, the local ones.
 
     Raises: CommandFailed where there is none, or where a token would travel in the clear.
     """
-    target = find_server(server, environ=environ)
-    return Access(target, _bearer(target, token_file, environ=environ, local_token=local_token))
+    chosen = choose_server(server, environ=environ)
+    bearer, token_from = _bearer(chosen, token_file, environ=environ, local_token=local_token)
+    return Access(chosen.server, bearer, chosen.origin, token_from)
 
 
 def find_server(server: str | None, *, environ: Mapping[str, str]) -> Server:
-    """Choose the server: the option, else the environment. Raises: CommandFailed."""
-    target = read_server(server or environ.get("AI4PAPI_SERVER") or DEFAULT_SERVER)
+    """Return the server that `choose_server` chooses. Raises: CommandFailed."""
+    return choose_server(server, environ=environ).server
+
+
+def choose_server(said: str | None, *, environ: Mapping[str, str]) -> Chosen:
+    """Choose the server: the option, the environment, the context in use, this machine's.
+
+    `said` is an address or the name of a context. Raises: CommandFailed.
+    """
+    if said is not None and "://" in said:
+        return Chosen(checked_server(said), "--server")
+    if said is not None:
+        return _of_context(said, "--server", environ)
+    if address := environ.get("AI4PAPI_SERVER"):
+        return Chosen(checked_server(address), "AI4PAPI_SERVER")
+    if name := environ.get("AI4PAPI_CONTEXT"):
+        return _of_context(name, "AI4PAPI_CONTEXT", environ)
+    if (contexts := _contexts(environ)) and (name := contexts.current()):
+        return _of_context(name, "", environ)
+    return Chosen(checked_server(DEFAULT_SERVER), "this machine")
+
+
+def _of_context(name: str, origin: str, environ: Mapping[str, str]) -> Chosen:
+    contexts = _contexts(environ)
+    if contexts is None:
+        raise _no_server("it must start with http:// or https:// and name a host")
+    context = contexts.named(name)
+    words = f"context {name}" + (f", by {origin}" if origin else "")
+    return Chosen(checked_server(context.server), words, context.token_file)
+
+
+def _contexts(environ: Mapping[str, str]) -> "Contexts | None":
+    from api.cli.contexts import Contexts  # noqa: PLC0415
+    from api.cli.private_file import config_folder  # noqa: PLC0415
+
+    folder = config_folder(environ)
+    return Contexts(folder) if folder is not None else None
+
+
+def checked_server(address: str) -> Server:
+    """Return the server at `address`, which a token can be sent to. Raises: CommandFailed."""
+    target = read_server(address)
     if target.scheme == "http" and not target.on_this_machine:
         raise CommandFailed(
             Code.USAGE,
@@ -109,17 +167,20 @@ def _no_server(why: str) -> CommandFailed:
 
 
 def _bearer(
-    server: Server, token_file: Path | None, *, environ: Mapping[str, str], local_token: Path
-) -> Callable[[], str]:
+    chosen: Chosen, token_file: Path | None, *, environ: Mapping[str, str], local_token: Path
+) -> tuple[Callable[[], str], str]:
+    server = chosen.server
     if token_file is not None:
-        return _always(read_token(token_file))
+        return _always(read_token(token_file)), "--token-file"
     if token := environ.get("AI4PAPI_TOKEN", "").strip():
-        return _always(checked_token(token, "the token in AI4PAPI_TOKEN"))
+        return _always(checked_token(token, "the token in AI4PAPI_TOKEN")), "AI4PAPI_TOKEN"
+    if chosen.token_file:
+        return _always(read_token(Path(chosen.token_file))), chosen.token_file
     if session := _session(server, environ):
-        return session
+        return session, "ai4papi login"
     # A local server's token is for this machine: no other server ever sees it.
     if server.on_this_machine and local_token.is_file():
-        return _always(read_token(local_token))
+        return _always(read_token(local_token)), str(local_token)
     where = f", and there is no {local_token} here" if server.on_this_machine else ""
     raise CommandFailed(
         Code.NOT_ALLOWED,
@@ -130,9 +191,10 @@ def _bearer(
 
 
 def _session(server: Server, environ: Mapping[str, str]) -> Callable[[], str] | None:
-    from api.cli.logins import Logins, login_folder  # noqa: PLC0415
+    from api.cli.logins import Logins  # noqa: PLC0415
+    from api.cli.private_file import config_folder  # noqa: PLC0415
 
-    folder = login_folder(environ)
+    folder = config_folder(environ)
     if folder is None:
         return None
     logins = Logins(folder)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import files, identity, lifecycle, modules, sources
+from api.cli import context_verbs, files, identity, lifecycle, modules, sources
 from api.cli.choices import AdoptFormat, DoctorFormat, Format, Goal
 from api.cli.options import (
     TEN_MINUTES_S,
@@ -34,8 +34,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 4 not found, 5 not logged in or forbidden,"
     " 6 conflict, 7 quota or policy (a change that is held, too), 8 ended in a bad state,"
     " 124 time-out, 130 interrupted."
-    " Server and token: --server and --token-file, else AI4PAPI_SERVER and AI4PAPI_TOKEN, else the"
-    " server of this machine and what `ai4papi login` kept for it, or its var/token.",
+    " Server and token: --server and --token-file, else AI4PAPI_SERVER (or AI4PAPI_CONTEXT) and"
+    " AI4PAPI_TOKEN, else the context in use, else the server of this machine; and what"
+    " `ai4papi login` kept for it, or its var/token.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich would double the time to the first line
@@ -191,6 +192,7 @@ app.add_typer(modules.verbs, name="modules")
 app.command("new")(modules.new_verb)
 app.add_typer(lifecycle.verbs)
 app.add_typer(identity.verbs)
+app.add_typer(context_verbs.verbs, name="context")
 
 
 @app.command("run")

@@ -86,7 +86,15 @@ def whoami_verb(
         expires_at = expiry_of(client.access.token) if login is None else login.expires_at
         now = datetime.now(UTC)
         typer.echo(
-            shown_caller(me, quota, expires_at=expires_at, login=login, form=output, now=now)
+            shown_caller(
+                me,
+                quota,
+                access=client.access,
+                expires_at=expires_at,
+                login=login,
+                form=output,
+                now=now,
+            )
         )
 
 
@@ -115,9 +123,10 @@ def can_i_verb(
 
 
 def _logins() -> "Logins":
-    from api.cli.logins import Logins, login_folder  # noqa: PLC0415
+    from api.cli.logins import Logins  # noqa: PLC0415
+    from api.cli.private_file import config_folder  # noqa: PLC0415
 
-    folder = login_folder(os.environ)
+    folder = config_folder(os.environ)
     if folder is None:
         raise CommandFailed(
             Code.USAGE, "there is no place to keep a login", hint="Set HOME or XDG_CONFIG_HOME."

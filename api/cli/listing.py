@@ -125,6 +125,12 @@ SOURCES: Final[Sequence[Column]] = (
     ("HELD", lambda item, _: str(len(item["held"]))),
     ("STATE", lambda item, _: _source_state(item)),
 )
+CONTEXTS: Final[Sequence[Column]] = (
+    ("IN USE", lambda item, _: "*" if item["current"] else " "),
+    _text("name"),
+    _text("server"),
+    _text("tokenFile", "TOKEN FILE"),
+)
 MODULES: Final[Sequence[Column]] = (
     _text("name"),
     ("TAGS", lambda item, _: ", ".join(item["keywords"])),

@@ -39,7 +39,13 @@ def _checked_owner(text: str | None) -> str | None:
 
 Name = Annotated[str, typer.Argument(help="The deployment's name.", callback=checked_name)]
 Server = Annotated[
-    str | None, typer.Option(metavar="URL", help="The server's address, or AI4PAPI_SERVER.")
+    str | None,
+    typer.Option(
+        "--server",
+        "--context",
+        metavar="URL|NAME",
+        help="The server's address or a context's name, or AI4PAPI_SERVER, AI4PAPI_CONTEXT.",
+    ),
 ]
 TokenFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Holds the token, or AI4PAPI_TOKEN does.")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from api.cli.access import Access
 from api.cli.choices import Verb, ViewFormat
 from api.cli.logins import Login
 from api.cli.show import json_text, yaml_text
@@ -44,6 +45,7 @@ def shown_caller(
     me: Mapping[str, Any],
     quota: Mapping[str, Any],
     *,
+    access: Access,
     expires_at: float | None,
     login: Login | None,
     form: ViewFormat,
@@ -56,10 +58,17 @@ def shown_caller(
     """
     renewed = login is not None and login.renewable
     if form is ViewFormat.TABLE:
-        return _table(me, quota, token=_expiry(expires_at, renewed=renewed, now=now))
+        token_said = f"{_expiry(expires_at, renewed=renewed, now=now)}, from {access.token_from}"
+        server = f"{access.server}, from {access.server_from}"
+        return _table(me, quota, server=server, token=token_said)
     ends = None if expires_at is None else datetime.fromtimestamp(expires_at, UTC)
-    token = {"expiresAt": ends and f"{ends:%Y-%m-%dT%H:%M:%SZ}", "renewed": renewed}
-    whole = {**me, "token": token, "quota": quota}
+    token = {
+        "expiresAt": ends and f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+        "renewed": renewed,
+        "from": access.token_from,
+    }
+    server_said = {"url": str(access.server), "from": access.server_from}
+    whole = {**me, "server": server_said, "token": token, "quota": quota}
     return json_text(whole) if form is ViewFormat.JSON else yaml_text(whole)
 
 
@@ -67,10 +76,11 @@ def _verdict(verb: Verb, vos: Sequence[str]) -> Mapping[str, Any]:
     return {"verb": str(verb), "allowed": bool(vos), "vos": list(vos)}
 
 
-def _table(me: Mapping[str, Any], quota: Mapping[str, Any], *, token: str) -> str:
+def _table(me: Mapping[str, Any], quota: Mapping[str, Any], *, server: str, token: str) -> str:
     facts = [
         ("name", str(me["name"])),
         ("owner", f"{me['owner']['sub']} at {me['owner']['iss']}"),
+        ("server", server),
         ("token", token),
         *((f"in {vo['name']}", ", ".join(map(str, vo["roles"])) or "-") for vo in me["vos"]),
     ]

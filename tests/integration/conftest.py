@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -294,7 +295,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in an empty folder, with nothing of ours in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("AI4PAPI_SERVER", "AI4PAPI_TOKEN", "NO_COLOR", "OIDC_SOCK", "OIDC_REMOTE_SOCK"):
+    ours = [name for name in os.environ if name.startswith("AI4PAPI_")]
+    for name in (*ours, "NO_COLOR", "FORCE_COLOR", "OIDC_SOCK", "OIDC_REMOTE_SOCK"):
         monkeypatch.delenv(name, raising=False)
 
 

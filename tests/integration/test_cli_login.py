@@ -444,11 +444,12 @@ def test_an_agent_without_an_account_leaves_the_code(run, op, tmp_path):
     assert len(op.forms("/device")) == 1
 
 
-def test_whoami_tells_roles_and_quota(run):
+def test_whoami_tells_roles_quota_and_what_named_server_and_token(run, api):
     assert run("whoami", AI4PAPI_TOKEN="any").stdout == (
         "name              alice\n"
         "owner             a1 at https://op.example\n"
-        "token             says no end\n"
+        f"server            {api.server.address}, from AI4PAPI_SERVER\n"
+        "token             says no end, from AI4PAPI_TOKEN\n"
         "in vo.ai4eosc.eu  user\n"
         "\n"
         "QUOTA OF                     USED  LIMIT\n"
@@ -460,15 +461,17 @@ def test_whoami_tells_roles_and_quota(run):
     )
 
 
-def test_whoami_tells_when_the_token_ends(run):
+def test_whoami_tells_when_the_token_ends(run, api):
     run("login")
     line = next(li for li in run("whoami").stdout.splitlines() if li.startswith("token"))
     assert line.split(maxsplit=1)[1] in {
-        "expires in 59m59s (renewed by itself)",
-        "expires in 59m58s (renewed by itself)",
+        "expires in 59m59s (renewed by itself), from ai4papi login",
+        "expires in 59m58s (renewed by itself), from ai4papi login",
     }
     told = json.loads(run("whoami", "-o", "json").stdout)
     assert told["token"]["renewed"] is True
+    assert told["token"]["from"] == "ai4papi login"
+    assert told["server"] == {"url": api.server.address, "from": "AI4PAPI_SERVER"}
     assert told["token"]["expiresAt"].endswith("Z")
     assert told["quota"] == QUOTA
     assert yaml.safe_load(run("whoami", "-o", "yaml").stdout)["owner"] == ME["owner"]

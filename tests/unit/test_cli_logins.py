@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from api.cli.access import find_access
 from api.cli.failures import Code, CommandFailed, NoAnswer
-from api.cli.logins import Login, Logins, login_folder
+from api.cli.logins import Login, Logins
+from api.cli.private_file import config_folder
 from api.cli.session import LEEWAY_S, Session
 from api.cli.tokens import expiry_of, instant
 
@@ -111,9 +112,9 @@ def test_no_token_is_in_what_is_shown_of_a_login():
 
 
 def test_logins_are_kept_where_the_environment_says():
-    assert login_folder({"XDG_CONFIG_HOME": "/x", "HOME": "/h"}) == Path("/x/ai4papi")
-    assert login_folder({"XDG_CONFIG_HOME": "rel", "HOME": "/h"}) == Path("/h/.config/ai4papi")
-    assert login_folder({"HOME": ""}) is None
+    assert config_folder({"XDG_CONFIG_HOME": "/x", "HOME": "/h"}) == Path("/x/ai4papi")
+    assert config_folder({"XDG_CONFIG_HOME": "rel", "HOME": "/h"}) == Path("/h/.config/ai4papi")
+    assert config_folder({"HOME": ""}) is None
 
 
 def test_a_login_reaches_exactly_its_server_and_goes_before_the_local_token(logins, tmp_path):
