@@ -13,8 +13,10 @@ WAIT_S = 10
 COMMAND = [sys.executable, "-c", "from api.cli import main; main()"]
 
 
-def on_a_terminal(environ: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+def on_a_terminal(environ: Mapping[str, str], *arguments: str, typed: str = "") -> tuple[int, str]:
+    """Return the exit code and all that the terminal showed; `typed` is waiting there already."""
     terminal, end = pty.openpty()
+    os.write(terminal, typed.encode())
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=ROOT,

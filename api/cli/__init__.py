@@ -1,15 +1,21 @@
 """The command line `ai4papi`: a face that speaks HTTP, and the doors to the server's own programs.
 
-`app` declares the verbs and imports the rest when a verb needs it, so that `--help` and completion
-stay quick. The client's modules import nothing of the server.
+`app` declares the verbs and imports the rest when a verb needs it, so that completion stays quick;
+`--help` needs none of it. The client's modules import nothing of the server.
 """
 
-import io
 import sys
 
 
 def main() -> None:
     """Run one command line and exit with one of the codes in `api.cli.failures`."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        from api.cli.overview import PAGE  # noqa: PLC0415
+
+        sys.stdout.write(PAGE)
+        return
+    import io  # noqa: PLC0415
+
     from api.cli.app import app  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):

@@ -1,12 +1,14 @@
 """The verbs of `ai4papi` and their options; each verb imports its work when it is run."""
 
 import os
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from api.cli import context_verbs, files, identity, lifecycle, modules, sources
 from api.cli.choices import AdoptFormat, DoctorFormat, Format, Goal
@@ -27,16 +29,24 @@ from api.cli.options import (
     client_of,
     told,
 )
+from api.cli.overview import PAGE
+from api.cli.values import read_values_plainly
+
+read_values_plainly()
+
+
+class Verbs(TyperGroup):
+    """All the verbs, with one page about them."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write the page."""
+        formatter.write(PAGE)
+
 
 app = typer.Typer(
     name="ai4papi",
+    cls=Verbs,
     help="Declare AI deployments, and have them kept running on Nomad.",
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 4 not found, 5 not logged in or forbidden,"
-    " 6 conflict, 7 quota or policy (a change that is held, too), 8 ended in a bad state,"
-    " 124 time-out, 130 interrupted."
-    " Server and token: --server and --token-file, else AI4PAPI_SERVER (or AI4PAPI_CONTEXT) and"
-    " AI4PAPI_TOKEN, else the context in use, else the server of this machine; and what"
-    " `ai4papi login` kept for it, or its var/token.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich would double the time to the first line
@@ -56,12 +66,16 @@ def apply_verb(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing, say what would.")
     ] = False,
+    yes: Yes = False,
     take_over: TakeOver = False,
     owner: Owner = None,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Make deployments what the manifests in FILE say."""
+    """Make deployments what the manifests in FILE say.
+
+    On a terminal it says first what would happen, and asks.
+    """
     if wait and dry_run:
         raise typer.BadParameter("--wait has nothing to wait for with --dry-run")
     with told():
@@ -69,7 +83,10 @@ def apply_verb(
 
         until = time.monotonic() + timeout
         client = client_of(server, token_file, owner=owner)
-        applied, failures = apply_file(client, file, dry_run=dry_run, take_over=take_over)
+        asking = not (yes or dry_run) and sys.stdin.isatty() and sys.stdout.isatty()
+        applied, failures = apply_file(
+            client, file, dry_run=dry_run, take_over=take_over, asking=asking
+        )
         if wait:
             failures += wait_for_all(client, applied, until=until)
         if failures:

@@ -1,7 +1,9 @@
 """`ai4papi apply`: make the deployments what the manifests say."""
 
+import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +13,8 @@ from api.cli.choices import Goal
 from api.cli.client import Client
 from api.cli.failures import Code, CommandFailed, Refused
 from api.cli.manifests import read_manifests, shown_name
+from api.cli.options import ask
+from api.cli.paint import EFFECTS, show
 from api.cli.texts import is_name, printable
 from api.cli.waiting import wait_for
 from specs.texts import shown
@@ -31,16 +35,77 @@ class Applied:
 
 
 def apply_file(
-    client: Client, file: str, *, dry_run: bool, take_over: bool
+    client: Client, file: str, *, dry_run: bool, take_over: bool, asking: bool = False
 ) -> tuple[list[Applied], list[CommandFailed]]:
     """Apply every document of `file`, and say of each what became of it.
 
-    A document that is refused doesn't keep the others from being applied.
-    Raises: CommandFailed where nothing could be read, or the server can't be asked.
+    A document that is refused doesn't keep the others from being applied. `asking`: first say what
+    would become of each, and go on after a yes with those that changed something.
+    Raises: CommandFailed where nothing could be read, the server can't be asked, or it was a no.
     """
-    applied: list[Applied] = []
+    documents = read_manifests(file)
     failures: list[CommandFailed] = []
-    for document in read_manifests(file):
+    if asking:
+        previews, failures = _each(
+            client, documents, file, dry_run=True, take_over=take_over, say=foretold
+        )
+        if question := question_of([done for _, done in previews]):
+            ask(question, next_command=f"ai4papi apply -f {shlex.quote(file)} -y")
+        else:
+            return [done for _, done in previews], failures
+        documents = [document for document, _ in previews]
+    say = tried if dry_run else became
+    done, refusals = _each(client, documents, file, dry_run=dry_run, take_over=take_over, say=say)
+    if dry_run:
+        refusals += [_told(each) for _, one in done if (each := would_be_refused(one))]
+    return [each for _, each in done], failures + refusals
+
+
+def question_of(previews: Sequence[Applied]) -> str:
+    """Return what to ask before these are applied, "" where they change nothing."""
+    words = Counter(each.word for each in previews if each.word != "unchanged")
+    if not words:
+        return ""
+    counted = " and ".join(
+        f"{verb} {words[word]}"
+        for word, verb in (("created", "create"), ("configured", "change"))
+        if words[word]
+    )
+    effects = [each.view["plan"] for each in previews]
+    warnings = [
+        f"{count} {what}"
+        for count, what in (
+            (sum(plan["effect"] == "restarts" for plan in effects), "with a restart"),
+            (sum(plan["effect"] == "stops" for plan in effects), "with a stop"),
+            (sum(plan["effect"] == "refused" for plan in effects), "that the cluster refuses"),
+            (sum(plan.get("fits") is False for plan in effects), "without room now"),
+        )
+        if count
+    ]
+    return (
+        f"{counted[0].upper()}{counted[1:]}{' (' + ', '.join(warnings) + ')' if warnings else ''}?"
+    )
+
+
+def would_be_refused(done: Applied) -> CommandFailed | None:
+    """Return the failure of a dry run that the cluster refuses, None of another."""
+    if done.view["plan"]["effect"] != "refused":
+        return None
+    return CommandFailed(Code.FAILED, f"deployment {done.name}: the cluster would refuse it")
+
+
+def _each(
+    client: Client,
+    documents: Sequence[Document],
+    file: str,
+    *,
+    dry_run: bool,
+    take_over: bool,
+    say: Callable[[Applied], str],
+) -> tuple[list[tuple[Document, Applied]], list[CommandFailed]]:
+    taken: list[tuple[Document, Applied]] = []
+    failures: list[CommandFailed] = []
+    for document in documents:
         try:
             done = _apply(client, document, dry_run=dry_run, take_over=take_over)
         except Refused as refusal:
@@ -48,12 +113,10 @@ def apply_file(
                 raise
             failures.append(_told(_placed(refusal, document, file)))
         else:
-            typer.echo(printable(sentence(done, dry_run=dry_run)))
-            applied.append(done)
-            if dry_run and done.view["plan"]["effect"] == "refused":
-                message = f"deployment {done.name}: the cluster would refuse it"
-                failures.append(_told(CommandFailed(Code.FAILED, message)))
-    return applied, failures
+            colour = EFFECTS.get(done.view["plan"]["effect"], "") if dry_run else ""
+            show([(printable(say(done)), colour)])
+            taken.append((document, done))
+    return taken, failures
 
 
 def wait_for_all(
@@ -78,14 +141,28 @@ def wait_for_all(
     return failures
 
 
-def sentence(applied: Applied, *, dry_run: bool) -> str:
-    """Return what became of a manifest; on a dry run, what would."""
-    if not dry_run:
-        return f"deployment {applied.name} {applied.word}"
+def became(applied: Applied) -> str:
+    """Return what became of a manifest."""
+    return f"deployment {applied.name} {applied.word}"
+
+
+def tried(applied: Applied) -> str:
+    """Return what a dry run says of a manifest."""
+    return f"{became(applied)} (dry run): {_planned(applied)}"
+
+
+def foretold(applied: Applied) -> str:
+    """Return what is said of a manifest before the question."""
+    if applied.word == "unchanged":
+        return became(applied)
+    return f"deployment {applied.name} would be {applied.word}: {_planned(applied)}"
+
+
+def _planned(applied: Applied) -> str:
     plan = applied.view["plan"]
     fits = {True: "; fits now", False: "; does not fit now", None: ""}[plan.get("fits")]
     why = f": {plan['message']}" if plan["message"] else ""
-    return f"deployment {applied.name} {applied.word} (dry run): {plan['effect']}{fits}{why}"
+    return f"{plan['effect']}{fits}{why}"
 
 
 def change_word(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """The verbs about spec files: what they would change, and live deployments as files."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -134,13 +133,14 @@ def _compared() -> Iterator[None]:
 def _show(comparison: "Comparison", form: DiffFormat) -> None:
     from dataclasses import asdict  # noqa: PLC0415
 
+    from api.cli.paint import show_diff  # noqa: PLC0415
     from api.cli.show import json_text  # noqa: PLC0415
     from specs.report import as_junit, as_lines, as_markdown, as_summary, counts  # noqa: PLC0415
 
     findings = comparison.findings
     match form:
         case DiffFormat.TEXT:
-            _print_coloured([*as_lines(findings), as_summary(findings)])
+            show_diff([*as_lines(findings), as_summary(findings)])
         case DiffFormat.JSON:
             told_ = [asdict(finding) for finding in findings]
             typer.echo(json_text({"summary": counts(findings), "findings": told_}))
@@ -148,16 +148,3 @@ def _show(comparison: "Comparison", form: DiffFormat) -> None:
             typer.echo(as_markdown(findings, title="Spec files"), nl=False)
         case DiffFormat.JUNIT:
             typer.echo(as_junit(findings, title="ai4papi diff"), nl=False)
-
-
-def _print_coloured(lines: Sequence[str]) -> None:
-    if not sys.stdout.isatty():
-        typer.echo("\n".join(lines))
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    styles = {"  +": "green", "  -": "red", "  @": "cyan", "   ": ""}
-    console = Console(highlight=False)
-    for line in lines:
-        console.print(Text(line, style=styles.get(line[:3], "bold")), soft_wrap=True)

@@ -126,10 +126,12 @@ def plan_verb(
     """Compare what should run with what runs."""
     with told():
         from api.cli.listing import planned  # noqa: PLC0415
+        from api.cli.paint import EFFECTS, show  # noqa: PLC0415
 
-        typer.echo(
-            planned(name, client_of(server, token_file, owner=owner).plan(name, vo=vo), output)
-        )
+        plan = client_of(server, token_file, owner=owner).plan(name, vo=vo)
+        head, *fields = planned(name, plan, output).splitlines() or [""]
+        colour = EFFECTS.get(plan["effect"], "") if output is ListFormat.TABLE else ""
+        show([(head, colour), *((line, "") for line in fields)])
 
 
 @verbs.command("rollback")
