@@ -22,4 +22,4 @@ def main() -> None:
         # A terminal that can't show a letter must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app()
+    app(prog_name="ai4papi")

@@ -5,13 +5,13 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from api.cli import context_verbs, files, identity, lifecycle, modules, sources
-from api.cli.choices import AdoptFormat, DoctorFormat, Format, Goal
+from api.cli.choices import AdoptFormat, DoctorFormat, Format, Goal, Shell
 from api.cli.options import (
     TEN_MINUTES_S,
     Name,
@@ -27,12 +27,20 @@ from api.cli.options import (
     ask,
     checked_name,
     client_of,
+    known_names,
     told,
 )
 from api.cli.overview import PAGE
 from api.cli.values import read_values_plainly
 
+COMPLETE_VARIABLE: Final = "_AI4PAPI_COMPLETE"
+"""Set by a shell that asks what a word can be completed with."""
+
 read_values_plainly()
+if COMPLETE_VARIABLE in os.environ:
+    from typer._completion_classes import completion_init
+
+    completion_init()
 
 
 class Verbs(TyperGroup):
@@ -97,7 +105,11 @@ def apply_verb(
 def get_verb(
     name: Annotated[
         str | None,
-        typer.Argument(help="One deployment; without, all of yours.", callback=checked_name),
+        typer.Argument(
+            help="One deployment; without, all of yours.",
+            callback=checked_name,
+            autocompletion=known_names,
+        ),
     ] = None,
     *,
     output: Annotated[Format, typer.Option("-o", "--output", help="What to print.")] = Format.TABLE,
@@ -156,6 +168,32 @@ def wait_verb(
         wait_for(client_of(server, token_file, owner=owner), name, goal, timeout_s=timeout, vo=vo)
 
 
+@app.command("open")
+def open_verb(
+    name: Name,
+    *,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which; without, the service of its spec."),
+    ] = None,
+    vo: Vo = None,
+    owner: Owner = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Open an endpoint of a deployment in a browser, and print its address."""
+    with told():
+        import webbrowser  # noqa: PLC0415
+
+        from api.cli.show import chosen_endpoint  # noqa: PLC0415
+
+        client = client_of(server, token_file, owner=owner)
+        url = chosen_endpoint(client.get(name, vo=vo), endpoint)
+        typer.echo(url)
+        if sys.stdout.isatty():
+            webbrowser.open(url)
+
+
 @app.command("delete")
 def delete_verb(
     name: Name,
@@ -201,6 +239,22 @@ def schema_verb(*, server: Server = None) -> None:
 
         client = Client(Access(find_server(server, environ=os.environ), lambda: ""))
         typer.echo(json_text(client.schema()))
+
+
+@app.command("completion")
+def completion_verb(
+    shell: Annotated[Shell, typer.Argument(help="Your shell.")],
+) -> None:
+    """Print what makes a shell complete verbs, options and names.
+
+    `eval "$(ai4papi completion bash)"` in ~/.bashrc; fish: `ai4papi completion fish | source`.
+    """
+    from typer._completion_shared import get_completion_script  # noqa: PLC0415
+
+    script = get_completion_script(
+        prog_name="ai4papi", complete_var=COMPLETE_VARIABLE, shell=shell.value
+    )
+    typer.echo(script)
 
 
 app.add_typer(files.verbs)

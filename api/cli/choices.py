@@ -74,3 +74,11 @@ class DoctorFormat(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class Shell(StrEnum):
+    """What `completion` is printed for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"

@@ -26,6 +26,7 @@ from api.cli.options import (
     ask,
     checked_name,
     client_of,
+    known_names,
     told,
 )
 
@@ -59,7 +60,11 @@ def history_verb(
 def events_verb(
     name: Annotated[
         str | None,
-        typer.Argument(help="One deployment; without, all of yours.", callback=checked_name),
+        typer.Argument(
+            help="One deployment; without, all of yours.",
+            callback=checked_name,
+            autocompletion=known_names,
+        ),
     ] = None,
     *,
     output: Output = ListFormat.TABLE,

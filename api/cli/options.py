@@ -24,6 +24,13 @@ def checked_name(text: str | None) -> str | None:
     return text
 
 
+def known_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what a shell can complete a deployment's name with."""
+    from api.cli.completing import names_starting  # noqa: PLC0415
+
+    return names_starting(ctx, incomplete)
+
+
 def _seconds(text: str | float) -> float:
     try:
         return seconds_of(str(text))
@@ -37,7 +44,12 @@ def _checked_owner(text: str | None) -> str | None:
     return text
 
 
-Name = Annotated[str, typer.Argument(help="The deployment's name.", callback=checked_name)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="The deployment's name.", callback=checked_name, autocompletion=known_names
+    ),
+]
 Server = Annotated[
     str | None,
     typer.Option(

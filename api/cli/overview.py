@@ -9,6 +9,7 @@ Deployments:
   apply       Make deployments what the manifests in FILE say.
   get         Show deployments, where they stand and why.
   wait        Wait until a deployment is ready, or gone.
+  open        Open an endpoint of a deployment in a browser.
   delete      End a deployment: its job, then its record.
   suspend     Stop the work and free what it holds; spec and history stay.
   resume      Start the work of a suspended deployment again.
@@ -35,6 +36,7 @@ You and your servers:
   whoami      Show who you are, what you may, what you use and may use.
   can-i       Say whether you may: exit code 0 yes, 1 no.
   context     Give servers names, and say which one is meant.
+  completion  Print what makes a shell complete verbs, options and names.
 
 For the one who runs the server:
   run         Run the server: the API and the loop behind it.

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from api.cli.choices import Format
+from api.cli.failures import Code, CommandFailed
 from api.cli.follow import sight_of
 from api.cli.texts import duration, printable, printable_json
 
@@ -48,6 +49,27 @@ def endpoint_lines(endpoints: Mapping[str, str]) -> list[str]:
     """Return one indented line per endpoint: its name and its address."""
     width = max(map(len, endpoints), default=0)
     return [printable(f"  {name.ljust(width)}  {url}") for name, url in endpoints.items()]
+
+
+def chosen_endpoint(view: View, wanted: str | None) -> str:
+    """Return the web address of an endpoint, None: of the service in the spec.
+
+    Raises: CommandFailed where there is none, or it is not ready.
+    """
+    name, endpoints = view["metadata"]["name"], view["status"]["endpoints"]
+    key = wanted or view["spec"]["general"]["service"]
+    url = str(endpoints.get(key, ""))
+    if not url:
+        known = ", ".join(endpoints) or "none yet"
+        raise CommandFailed(
+            Code.NOT_FOUND,
+            f"deployment {name} has no endpoint {key!r}; it has: {known}",
+            hint=f"It is {view['status']['phase']}: {view['status']['message']}".rstrip(": "),
+            next_command=f"ai4papi wait {name} --for Ready",
+        )
+    if not url.startswith(("http://", "https://")) or printable(url) != url:
+        raise CommandFailed(Code.FAILED, f"the endpoint {key} of {name} is no web address: {url}")
+    return url
 
 
 Cell: TypeAlias = Callable[[View, datetime], str]

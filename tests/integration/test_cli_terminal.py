@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from api.schemas import ComparisonView, PlanView
+from specs.model import Phase
 from tests.terminal import on_a_terminal
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -86,3 +87,31 @@ def test_a_plan_is_plain_when_piped_unless_colour_is_forced(cli, me, manifest, t
     forced = cli("plan", "train-a", env={"FORCE_COLOR": "1"})
     assert forced.stdout == "\x1b[33mdeployment train-a: restarts; fits now\x1b[0m\n"
     assert "\x1b" not in cli("plan", "train-a", "-o", "json", env={"FORCE_COLOR": "1"}).stdout
+
+
+ENDPOINTS = {"deepaas": "http://192.0.2.1:5000", "lab": "javascript:alert(1)"}
+
+
+@pytest.fixture
+def running(me, server, manifest):
+    uid = me.post("/v1/specs", json=manifest()).json()["metadata"]["uid"]
+    server.tell(uid, Phase.RUNNING, ready=True, message="on n1", endpoints=ENDPOINTS)
+
+
+def test_open_prints_the_address_of_the_service_when_piped(cli, running):
+    assert cli("open", "train-a").stdout == "http://192.0.2.1:5000\n"
+
+
+def test_open_opens_a_browser_on_a_terminal(environ, running):
+    code, seen = on_a_terminal({**environ, "BROWSER": "echo opened %s"}, "open", "train-a")
+    assert code == 0
+    assert "opened http://192.0.2.1:5000" in seen
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "code", "said"), [("ide", 4, "it has: deepaas, lab"), ("lab", 1, "no web address")]
+)
+def test_open_opens_nothing_else(cli, running, endpoint, code, said):
+    result = cli("open", "train-a", "--endpoint", endpoint)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in result.stderr
