@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from api.cli.apply import Applied, change_word, sentence
+from api.cli.apply import Applied, change_word, tried
 from api.cli.choices import Format
 from api.cli.follow import Sight
 from api.cli.progress import changes_only
@@ -166,8 +166,8 @@ def test_what_was_not_there_before_is_created() -> None:
     ],
 )
 def test_a_dry_run_says_what_would_happen(plan: dict[str, Any], words: str) -> None:
-    tried = Applied(view() | {"plan": plan}, "configured")
-    assert sentence(tried, dry_run=True) == f"deployment train-a configured (dry run): {words}"
+    done = Applied(view() | {"plan": plan}, "configured")
+    assert tried(done) == f"deployment train-a configured (dry run): {words}"
 
 
 def test_progress_is_one_line_per_change_with_the_time_so_far() -> None:
