@@ -16,6 +16,7 @@ Deployments:
   restart     Restart the running work once, where it is.
   history     Show who changed what, newest first.
   events      Show what happened, oldest first.
+  logs        Print the log of a deployment, or follow it.
   plan        Compare what should run with what runs.
   rollback    Run an older generation, until the spec is changed.
   trash       Show what you deleted and can still have back.
@@ -35,6 +36,7 @@ You and your servers:
   token       Print your token, for curl and other programs.
   whoami      Show who you are, what you may, what you use and may use.
   can-i       Say whether you may: exit code 0 yes, 1 no.
+  doctor      Say what is wrong, here or with --site at the server.
   context     Give servers names, and say which one is meant.
   completion  Print what makes a shell complete verbs, options and names.
 
@@ -42,6 +44,8 @@ For the one who runs the server:
   run         Run the server: the API and the loop behind it.
   reconcile   Run one pass of the loop on this machine's store.
   adopt       Take over jobs that the platform before this one started.
+  backup      Copy this machine's store, also while the server runs.
+  restore     Put a backup in the place of this machine's store.
   simulate    Serve a simulated Nomad to try things on.
 
 Options:
