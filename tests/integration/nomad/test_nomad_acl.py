@@ -163,7 +163,7 @@ THEIRS = f"namespace={FOREIGN}"
         ("GET", "/v1/acl/tokens", None),
         ("POST", "/v1/acl/token", {"Name": "x", "Type": "management"}),
         ("GET", "/v1/client/fs/ls/{alloc}?path=/&namespace=ai4eosc", None),
-        ("GET", "/v1/client/fs/cat/{alloc}?path=usertask/secrets/a&namespace=ai4eosc", None),
+        ("GET", "/v1/client/fs/stat/{alloc}?path=/&namespace=ai4eosc", None),
     ],
     ids=lambda asked: f"{asked[0]} {asked[1]}",
 )
