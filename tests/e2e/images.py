@@ -2,6 +2,7 @@
 
 The base is a Debian tree (`debootstrap`) with Python and git, the wheels come by pip's own
 configuration. Both are kept between runs in AI4PAPI_TEST_IMAGES, by default below /var/tmp.
+AI4PAPI_TEST_PLATFORM names an image of the platform that was built before.
 """
 
 import os
@@ -93,6 +94,8 @@ def postgres_image() -> str:
 
 def platform_image(folder: Path) -> str:
     """Build docker/Dockerfile on the base, with wheels from a folder; `folder` is the context."""
+    if built := os.environ.get("AI4PAPI_TEST_PLATFORM"):
+        return built
     base = base_image()
     wheels = KEPT / "wheels"
     if not list(wheels.glob("hatchling-*")):
