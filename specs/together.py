@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-from specs.faults import LeaseLost, StoreFull, StoreUnavailable
+from specs.faults import LeaseLost, StoreUnavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,4 +84,4 @@ class Together(Generic[T, R]):
 
 def _meets_all(error: Exception) -> bool:
     # A lease is that of some, the store is everybody's.
-    return isinstance(error, StoreUnavailable | StoreFull) and not isinstance(error, LeaseLost)
+    return isinstance(error, StoreUnavailable) and not isinstance(error, LeaseLost)
