@@ -73,7 +73,9 @@ def test_somebody_creates_watches_and_deletes_without_reloading(page: Page, serv
     assert page.evaluate("window.untouched") is True
     page.get_by_role("link", name="Follow the output").click()
     expect(page.locator("#log")).not_to_be_empty()
+    expect(page.locator("#revisions")).to_contain_text("hardware.ram")
     assert page.evaluate("window.untouched") is True
+    page.evaluate("scrollTo(0, 0)")
     picture(page, "deployment")
     page.get_by_role("link", name="Delete…").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Delete birds?")
@@ -118,15 +120,15 @@ def test_what_is_not_here_any_more_says_so(page: Page) -> None:
 
 
 def test_a_held_deletion_is_confirmed_by_an_operator(page: Page, specs: Path) -> None:
-    for number in range(6):
+    for number in range(8):
         text = f"metadata: {{name: held-{number}, owner: local}}\nspec: {{module: {MODULE}}}\n"
         head = "apiVersion: ai4papi/v1\nkind: Deployment\n"
         (specs / f"held-{number}.yaml").write_text(head + text)
     page.goto("/ui/sources")
     page.get_by_role("button", name="Read now").click()
     page.goto("/")
-    expect(page.get_by_role("row", name=re.compile("held-5"))).to_be_visible(timeout=30_000)
-    for number in range(5):
+    expect(page.get_by_role("row", name=re.compile("held-7"))).to_be_visible(timeout=30_000)
+    for number in range(7):
         (specs / f"held-{number}.yaml").unlink()
     page.goto("/ui/sources")
     page.get_by_role("button", name="Read now").click()
@@ -138,7 +140,7 @@ def test_a_held_deletion_is_confirmed_by_an_operator(page: Page, specs: Path) ->
     page.get_by_role("button", name="Confirm: delete").click()
     page.goto("/")
     expect(page.locator("#live-part")).not_to_contain_text("held-0", timeout=20_000)
-    expect(page.get_by_role("row", name=re.compile("held-5"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("held-7"))).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
