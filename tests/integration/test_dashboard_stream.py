@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from specs.model import Phase
-from tests.integration.conftest import WAIT_S
+from tests.integration.conftest import VOS, WAIT_S
 from tests.real import wait_until
 
 
@@ -83,6 +83,15 @@ def test_operators_are_told_of_everybodys(server, listen, me, manifest):
     uid = created(me, manifest)
     event, told = all_of_them.next()
     assert (event, told[0]["uid"]) == ("changed", uid)
+
+
+def test_an_operator_of_one_vo_is_told_of_no_other(server, listen, manifest):
+    both = server.caller(several_vos=True)
+    one = listen(server.caller(operator_of_one=True))
+    both.post("/v1/specs", json=manifest("elsewhere", metadata={"vo": VOS[1]}))
+    uid = both.post("/v1/specs", json=manifest("here", metadata={"vo": VOS[0]})).json()
+    told = one.next()[1]
+    assert [move["uid"] for move in told] == [uid["metadata"]["uid"]]
 
 
 def test_who_is_not_logged_in_gets_no_stream(server):
