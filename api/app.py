@@ -41,6 +41,7 @@ from api.problems import Problem, TooManyRequests, answer_with_problems
 from api.routers import health, v1
 from api.routers.requests import LOGIN_THREADS
 from api.routers.streams import Streams
+from api.seed_list import SeedList
 from api.services import Services
 from api.spec_schema import schema_document
 from api.waiting import Changes
@@ -88,6 +89,7 @@ def create_app(
         preview=services.preview,
         source=SOURCE,
     )
+    app.state.seed_list = SeedList(services.store)
     app.state.history = History(services.store, compare=services.compare, source=SOURCE)
     app.state.logs = Logs(services.store, services.read_log, services.tasks_of)
     app.state.operations = Operations(services.store, find_orphans=services.orphans)

@@ -36,7 +36,9 @@ from specs.reading import (
     fetch_named,
     fetch_page,
     fetch_record,
+    fetch_records,
     fetch_secrets,
+    fetch_versions,
     within,
 )
 from specs.records import Head
@@ -205,6 +207,16 @@ class Readable(Shelf):
             return fetch_page(
                 connection, query, phase=phase, labels=labels, limit=limit, continue_=continue_
             )
+
+    def versions(self, reach: Reach) -> Sequence[tuple[str, int]]:
+        """Return uid and `resource_version` of every record within reach, newest first."""
+        with self._database.read() as connection:
+            return fetch_versions(connection, reach)
+
+    def get_many(self, uids: Sequence[str]) -> Sequence[Deployment]:
+        """Return those of some records that are there, whoever owns them, in no order."""
+        with self._database.read() as connection:
+            return fetch_records(connection, uids)
 
     def secrets(self, uid: str) -> Mapping[str, str]:
         """Return the secrets of a record by `secret_name`; none for an unknown one.

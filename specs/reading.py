@@ -28,6 +28,13 @@ NAMED: Final = RECORDS.where(
     deployments.c.name == bindparam("name"),
 ).order_by(deployments.c.vo)
 NAMED_IN_VO: Final = NAMED.where(deployments.c.vo == bindparam("vo"))
+MANY_RECORDS: Final = RECORDS.where(deployments.c.uid.in_(bindparam("uids", expanding=True)))
+VERSIONS: Final = select(
+    deployments.c.uid, deployments.c.resource_version, deployments.c.vo
+).order_by(deployments.c.born.desc())
+VERSIONS_OF_OWNER: Final = VERSIONS.where(
+    deployments.c.owner_iss == bindparam("iss"), deployments.c.owner_sub == bindparam("sub")
+)
 GENERATION: Final = select(deployments.c.generation).where(deployments.c.uid == bindparam("uid"))
 LOOKS: Final = select(
     deployments.c.uid,
@@ -90,6 +97,21 @@ def fetch_named(
         rows = connection.execute(NAMED_IN_VO, given | {"vo": vo})
     # An owner has a name in a VO or two: told apart here, the statement need not grow with `vos`.
     return [record_of(row) for row in rows if row.vo in reach.vos]
+
+
+def fetch_records(connection: Connection, uids: Sequence[str]) -> list[Deployment]:
+    """Return those of some records that are there, in no order."""
+    return [record_of(row) for row in connection.execute(MANY_RECORDS, {"uids": list(uids)})]
+
+
+def fetch_versions(connection: Connection, reach: Reach) -> list[tuple[str, int]]:
+    """Return uid and version of every record within reach, newest first."""
+    if reach.owner is None:
+        query = VERSIONS.where(within(reach, deployments))
+        return [(row[0], row[1]) for row in connection.execute(query)]
+    given = {"iss": reach.owner.iss, "sub": reach.owner.sub}
+    rows = connection.execute(VERSIONS_OF_OWNER, given)
+    return [(row[0], row[1]) for row in rows if row[2] in reach.vos]
 
 
 def trashed_record(record: str) -> Deployment:

@@ -21,6 +21,7 @@ from api.history import History
 from api.limits import Limits
 from api.operations import Operations
 from api.problems import UnsupportedMedia
+from api.seed_list import SeedList
 from api.services import Services
 from api.spec_schema import SchemaDocument
 from api.waiting import Changes
@@ -52,6 +53,11 @@ def services_of(request: Request) -> Services:
 def deployments_of(request: Request) -> Deployments:
     """Return the use cases."""
     return cast("Deployments", request.app.state.deployments)
+
+
+def seed_list_of(request: Request) -> SeedList:
+    """Return the seed's list."""
+    return cast("SeedList", request.app.state.seed_list)
 
 
 def history_of(request: Request) -> History:

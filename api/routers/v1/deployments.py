@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 
 from api.problems import documented
-from api.routers.requests import Caller, ConfBody, IdempotencyKey, deployments_of
+from api.routers.requests import (
+    Caller,
+    ConfBody,
+    IdempotencyKey,
+    deployments_of,
+    seed_list_of,
+)
 from api.schemas import Created, Done, SeedDeployment
 from api.views import seed_view
 
@@ -43,11 +49,11 @@ _TAKES_CONF: Final[Mapping[str, Any]] = {
     "/deployments",
     operation_id="listDeployments",
     summary="List your deployments",
-    response_model_exclude_unset=True,
+    response_model=list[SeedDeployment],
 )
-def list_deployments(request: Request, user: Caller) -> list[SeedDeployment]:
+def list_deployments(request: Request, user: Caller) -> Response:
     """List all your deployments, newest first."""
-    return [seed_view(deployment) for deployment in deployments_of(request).all(user)]
+    return Response(seed_list_of(request).of(user.reach), media_type="application/json")
 
 
 @router.get(
