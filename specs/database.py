@@ -172,8 +172,12 @@ class Database:
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
             scripts = ScriptDirectory.from_config(config)
-            if is_newer(connection, scripts):
+            if is_newer(connection, scripts) or is_current(connection, scripts):
                 return
+            if not self._sqlite:
+                from specs.postgres import lock_tables  # noqa: PLC0415
+
+                lock_tables(connection)
             command.upgrade(config, "head")
             note_readers(connection, scripts)
             connection.commit()
@@ -243,6 +247,12 @@ def is_newer(connection: Connection, scripts: ScriptDirectory) -> bool:
         f"{scripts.get_current_head()!r}: start the newer program that made them, or restore "
         "a backup from before it"
     )
+
+
+def is_current(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Whether the tables are as these `scripts` would make them."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    return revision == scripts.get_current_head()
 
 
 def fetch_oldest_reader(connection: Connection) -> str:

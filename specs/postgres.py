@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import Any, Final, TypeVar
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
 T = TypeVar("T")
@@ -104,6 +104,17 @@ def a_connection(url: URL) -> psycopg.Connection[Any]:
 def lock_migration(connection: Connection) -> None:
     """Wait until no other process migrates; held until the end of the transaction."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+
+
+def lock_tables(connection: Connection) -> None:
+    """Lock the tables that every writer locks first, in the same order, where they are there.
+
+    Else a migration that changes another of them first and a writer would wait for each other.
+    """
+    known = inspect(connection).get_table_names()
+    for name in ("counter", "leases", "catalog_counter"):
+        if name in known:
+            connection.execute(text(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"))
 
 
 def _connect(

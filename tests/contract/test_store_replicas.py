@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -424,6 +425,36 @@ def test_an_older_program_goes_on_and_starts_beside_newer_tables_that_only_add(
     with older._database.read() as connection:
         assert revision(connection) == LATER
     older.close()
+
+
+def test_a_migration_and_a_writer_do_not_wait_for_each_other(shared: SpecStore, url: str) -> None:
+    """R27: tables are changed while the replicas of the older version go on writing."""
+    uids = [create(shared, a_wish(f"n{n}")).uid for n in range(4)]
+    stop, faults = threading.Event(), []
+
+    def write(uid: str) -> None:
+        for n in count():
+            if stop.is_set():
+                return
+            try:
+                look(shared, uid, running(message=f"{n}"))
+            except StoreUnavailable as fault:
+                faults.append(fault)
+
+    writers = [threading.Thread(target=write, args=(uid,)) for uid in uids]
+    for writer in writers:
+        writer.start()
+    engine = postgres.migrating_engine(shared._database.url)
+    for n in range(20):
+        with engine.begin() as connection:
+            postgres.lock_tables(connection)
+            connection.execute(text(f"ALTER TABLE deployments ADD COLUMN l{n} TEXT DEFAULT ''"))
+            connection.execute(text(f"ALTER TABLE counter ADD COLUMN l{n} TEXT DEFAULT ''"))
+    stop.set()
+    for writer in writers:
+        writer.join(30)
+    engine.dispose()
+    assert faults == []
 
 
 def test_an_older_program_does_not_start_where_newer_tables_say_no(

@@ -33,6 +33,18 @@ MOST_EACH = 50
 """How many deployments a person has before they rather delete one."""
 
 
+UPGRADE = (
+    # As every migration begins: see `specs.postgres.lock_tables`.
+    "LOCK TABLE counter IN ACCESS EXCLUSIVE MODE",
+    "LOCK TABLE leases IN ACCESS EXCLUSIVE MODE",
+    "CREATE TABLE later (id INTEGER PRIMARY KEY, what TEXT NOT NULL)",
+    "ALTER TABLE deployments ADD COLUMN later TEXT NOT NULL DEFAULT 'x'",
+    "ALTER TABLE counter ADD COLUMN later BIGINT NOT NULL DEFAULT 0",
+    "UPDATE alembic_version SET version_num = '0999'",
+)
+"""What a later version adds, and says to be no matter to this one."""
+
+
 class Reconciler:
     """`python -m reconciler` as a process of its own."""
 
@@ -143,6 +155,12 @@ class Site:
         """Return how many parts each replica holds."""
         held = self.holders()
         return sorted(held.count(holder) for holder in set(held))
+
+    def upgrade_tables(self) -> None:
+        """Change the tables as the newer version of a site that is being upgraded does."""
+        with self._engine.begin() as connection:
+            for statement in UPGRADE:
+                connection.execute(text(statement))
 
     def _api(self, home: Path, environ: dict[str, str]) -> Server:
         home.mkdir()

@@ -94,6 +94,7 @@ def test_nothing_is_lost_or_written_twice_whatever_fails_meanwhile(site, agent, 
         recovery("PostgreSQL restarted", lambda: restart_postgres(find_postgres(), postgres))
         time.sleep(max(0.0, stopped_at + PAUSE_S - time.monotonic()))
         recovery("SIGCONT", lambda: paused.send(signal.SIGCONT))
+        recovery("tables of a newer version", site.upgrade_tables)
         recovery("Nomad restarted", lambda: (agent.stop(), agent.start()))
         wait_until(lambda: site.shares() == [5, 5, 6], within_s=60, what="three replicas")
     assert not people.faults, people.faults
