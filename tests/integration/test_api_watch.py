@@ -92,8 +92,10 @@ def test_a_list_is_told_as_it_changes(server, me, manifest, watching):
         shown = me.get("/v1/specs/train-b").json()
         assert shown["metadata"]["resourceVersion"] == version
         deleted(server, me, "train-a")
-        kinds = [kind for kind, _, name in events.take(2) if name == "train-a"]
-        assert kinds == ["MODIFIED", "DELETED"]
+        told = events.take(1)
+        if told[0][0] == "MODIFIED":  # the request was read before the end
+            told = events.take(1)
+        assert [(kind, name) for kind, _, name in told] == [("DELETED", "train-a")]
 
 
 def test_the_object_of_an_event_is_what_get_answers(me, manifest, watching):
@@ -241,13 +243,11 @@ def test_filters_of_the_list_hold_for_its_watch(server, me, manifest, watching):
         me.put("/v1/specs/other", json=manifest("other"))
         labelled = manifest("train-a", metadata={"labels": {"team": "a"}})
         uid = me.put("/v1/specs/train-a", json=labelled).json()["metadata"]["uid"]
+        # What moves twice before it is read is told once, as it is then: so one by one.
         server.tell(uid, Phase.RUNNING, ready=True)
+        assert [(kind, name) for kind, _, name in events.take(1)] == [("ADDED", "train-a")]
         server.tell(uid, Phase.FAILED)
-        told = events.take(2)
-        assert [(kind, name) for kind, _, name in told] == [
-            ("ADDED", "train-a"),
-            ("DELETED", "train-a"),
-        ]
+        assert [(kind, name) for kind, _, name in events.take(1)] == [("DELETED", "train-a")]
 
 
 def test_a_vo_of_others_is_forbidden(watching):
