@@ -412,7 +412,7 @@ def test_an_older_program_goes_on_and_starts_beside_newer_tables_that_only_add(
 ) -> None:
     """R27: a site is upgraded one replica after another, and one may be restarted meanwhile."""
     record = create(store)
-    upgrade_beyond(url, oldest_reader="0006")
+    upgrade_beyond(url, oldest_reader="0009")
     assert look(store, record.uid, running(), applied=an_applied())
     assert put(store, a_wish(ram=9000))[0].generation == 2
     older = SpecStore(url, seal=SEAL)
@@ -473,7 +473,7 @@ def revision(connection: Connection) -> str:
 
 def test_each_revision_says_who_can_work_on_it(store: SpecStore) -> None:
     with store._database.read() as connection:
-        assert database.fetch_oldest_reader(connection) == "0006"
+        assert database.fetch_oldest_reader(connection) == "0009"
 
 
 def test_every_connection_busy_is_told_and_not_waited_for(

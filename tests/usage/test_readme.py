@@ -122,6 +122,13 @@ def test_a_module_is_found_and_run(home):
     assert "Running" in told
 
 
+def test_a_log_is_read_by_the_deployments_name(home):
+    (tour,) = [b for b in blocks("The first five minutes", "bash") if "apply" in b]
+    shell(tour, home)
+    (script,) = blocks("Watching, logs and notifications", "bash")
+    assert "simulated" in shell(script, home)
+
+
 def test_what_was_clicked_becomes_files(home):
     (tour,) = [b for b in blocks("The first five minutes", "bash") if "apply" in b]
     shell(tour.replace(".venv/bin/ai4papi delete train-a --wait -y\n", ""), home)
@@ -154,11 +161,12 @@ def test_every_link_leads_somewhere():
             assert (folder / target).exists(), f"{name}: {target}"
 
 
-def test_every_variable_that_the_readme_names_is_read():
+def test_every_variable_that_a_page_names_is_read():
     named = set(re.findall(r"`(AI4PAPI_\w+)`", "".join(PAGES.values())))
-    settings = (ROOT / "reconciler/settings.py").read_text()
+    readers = [ROOT / "reconciler/settings.py", *(ROOT / "api/cli").glob("*.py")]
+    read = "".join(path.read_text() for path in readers)
     assert named
-    assert {name for name in named if name not in settings} == set()
+    assert {name for name in named if name not in read} == set()
 
 
 def test_every_reason_of_the_table_is_one_that_the_code_gives():
