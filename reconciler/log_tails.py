@@ -25,6 +25,9 @@ TAIL_LINES: Final = 200
 WAIT_S: Final = 1.0
 """Longest time that one look at the store blocks; bounds how long a stop takes."""
 
+GATHER_S: Final = 1.0
+"""How far apart two looks at the store are, however much changes: nobody waits for a tail."""
+
 AGAIN_S: Final = 5.0
 """How soon to go on after the store or the cluster did not answer."""
 
@@ -67,6 +70,7 @@ class LogTails:
         while not stop.is_set():
             try:
                 position = self._pass(position, tries)
+                stop.wait(GATHER_S)  # what changes together is asked for together
             except StoreUnavailable as error:
                 log.warning("log tails not kept", extra={"error": str(error)})
                 stop.wait(AGAIN_S)

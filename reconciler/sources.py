@@ -264,7 +264,7 @@ def look_at_all(heads: Sequence[Head], queue: WorkQueue[str]) -> None:
     Nobody shall read yesterday's "Synced" meanwhile, nor of an outage that is over.
     """
     for head in heads:
-        queue.add(head.uid, Urgency.RESYNC)
+        queue.add(head.uid, Urgency.RESYNC, flow=head.flow)
 
 
 def ask_again(queue: WorkQueue[str], waiting: WaitingForRoom) -> None:
@@ -286,8 +286,11 @@ def enqueue_due(
     `heads` must have been read after `jobs`, which are the mirror's.
     """
     due = due_among(heads, jobs, namespaces)
-    for uid in due:
-        queue.add(uid, Urgency.RESYNC)
+    for head in due:
+        # A wish that nobody has looked at is as urgent as one that comes in now.
+        unseen = head.observed_generation < head.generation
+        urgency = Urgency.USER if unseen else Urgency.RESYNC
+        queue.add(head.uid, urgency, flow=head.flow)
     for head in heads:
         if head.wake_at is not None:
             delay_s = max(0.0, (head.wake_at - now).total_seconds())
@@ -299,10 +302,10 @@ def due_among(
     heads: Sequence[Head],
     indexes: dict[JobRef, tuple[Job, int]],
     namespaces: dict[str, str],
-) -> list[str]:
-    """Return the ids of the deployments that are not known to be settled as they were last seen."""
+) -> list[Head]:
+    """Return the deployments that are not known to be settled as they were last seen."""
     return [
-        head.uid
+        head
         for head in heads
         if _due(head, indexes.get(JobRef(namespaces.get(head.vo, ""), head.uid)))
     ]

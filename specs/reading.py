@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, literal, select
 
 from specs.feeds import newest_change
 from specs.model import ADOPTED, Deployment, Owner, Phase, Reach, StoreIdentity
@@ -59,6 +59,7 @@ HEADS: Final = select(
     deployments.c.suspended,
     deployments.c.wake_at,
     deployments.c.applied_digest.startswith(ADOPTED),
+    deployments.c.owner_iss + literal(" ") + deployments.c.owner_sub,
 )
 
 
@@ -185,8 +186,8 @@ def fetch_secrets(connection: Connection, uid: str) -> dict[str, str]:
 def fetch_heads(connection: Connection) -> list[Head]:
     """Return the head of every record, in no order."""
     return [
-        Head._make((*told, optional_instant(wake_at), bool(adopted)))
-        for *told, wake_at, adopted in connection.execute(HEADS)
+        Head._make((*told, optional_instant(wake_at), bool(adopted), flow))
+        for *told, wake_at, adopted, flow in connection.execute(HEADS)
     ]
 
 

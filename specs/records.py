@@ -84,7 +84,7 @@ class Head(NamedTuple):
     `applied_generation` and `applied_index` are 0 when nothing was applied; `seen_index` is the
     newest Nomad index that the stored status was made from. `wake_at` is when the loop wants to
     look again even if nothing happens, None: never. `adopted`: its job was taken over and carries
-    no marker of ours yet.
+    no marker of ours yet. `flow` is whose turn a look at it takes: its owner's.
     """
 
     uid: str
@@ -98,6 +98,7 @@ class Head(NamedTuple):
     suspended: bool
     wake_at: datetime | None = None
     adopted: bool = False
+    flow: str = ""
 
 
 def row_of(record: Deployment) -> Row:

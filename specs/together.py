@@ -21,16 +21,15 @@ MOST: Final = 64
 
 
 class _Wanted(Generic[T, R]):
-    __slots__ = ("answers", "error", "item")
+    __slots__ = ("answers", "error", "item", "leads", "woken")
 
     def __init__(self, item: T) -> None:
         self.item = item
         self.answers: Sequence[R] = ()
-        self.error: Exception | None = None
-
-    @property
-    def settled(self) -> bool:
-        return bool(self.answers) or self.error is not None
+        self.error: BaseException | None = None
+        self.leads = False
+        self.woken = threading.Lock()
+        self.woken.acquire()
 
     def answer(self) -> R:
         if self.error is not None:
@@ -46,7 +45,8 @@ class Together(Generic[T, R]):
 
     def __init__(self, write_all: Callable[[Sequence[T]], Sequence[R]]) -> None:
         self._write_all = write_all
-        self._turn = threading.Lock()
+        self._changed = threading.Lock()
+        self._writing = False
         self._line: deque[_Wanted[T, R]] = deque()
 
     def write(self, item: T) -> R:
@@ -55,12 +55,42 @@ class Together(Generic[T, R]):
         Raises: what `write_all` raises for it.
         """
         mine = _Wanted[T, R](item)
-        self._line.append(mine)
-        while not mine.settled:
-            with self._turn:
-                if not mine.settled:
-                    self._settle([self._line.popleft() for _ in range(min(MOST, len(self._line)))])
+        with self._changed:
+            self._line.append(mine)
+            mine.leads, self._writing = not self._writing, True
+        if not mine.leads:
+            self._await(mine)
+        if mine.leads:
+            self._lead()
         return mine.answer()
+
+    def _await(self, mine: _Wanted[T, R]) -> None:
+        # Woken once: by who wrote for us, or to write for those who wait by then.
+        try:
+            mine.woken.acquire()
+        except BaseException:
+            with self._changed:
+                waits = mine in self._line and not mine.leads
+                if waits:
+                    self._line.remove(mine)
+            if not waits and mine.leads:
+                self._lead()
+            raise
+
+    def _lead(self) -> None:
+        with self._changed:
+            wanted = [self._line.popleft() for _ in range(min(MOST, len(self._line)))]
+        try:
+            self._settle(wanted)
+        finally:
+            for one in wanted[1:]:
+                one.woken.release()
+            with self._changed:
+                if self._line:
+                    self._line[0].leads = True
+                    self._line[0].woken.release()
+                else:
+                    self._writing = False
 
     def _settle(self, wanted: Sequence[_Wanted[T, R]]) -> None:
         try:
