@@ -320,7 +320,9 @@ def test_records_of_before_are_migrated_with_nothing_set(store, url):
             connection.execute(text(f"DROP TABLE catalog_{table}"))
         connection.execute(text("ALTER TABLE deployments DROP COLUMN module_defaults"))
         connection.execute(text("ALTER TABLE counter DROP COLUMN forgotten"))
-        connection.execute(text("DROP TABLE log_tails"))
+        connection.execute(text("ALTER TABLE counter DROP COLUMN oldest_reader"))
+        for table in ("log_tails", "outbox", "contacts", "leases", "replicas"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
     engine.dispose()
     store.migrate()

@@ -13,6 +13,7 @@ from api.app import create_app
 from api.problems import Problem
 
 OPEN = {
+    "/metrics",  # for this machine and the networks of metrics.allow
     "/",
     "/v1",
     "/livez",

@@ -15,6 +15,7 @@ from api.problems import Problem
 from reconciler.logs import JsonLines
 
 OPEN_ROUTES = {
+    ("GET", "/metrics"),  # for this machine and the networks of metrics.allow
     ("GET", "/"),
     ("GET", "/v1"),
     ("GET", "/v1/auth/config"),
@@ -30,6 +31,10 @@ OPEN_ROUTES = {
     ("GET", "/openapi.json"),
 }
 """What anybody may read. A new route that is not here must want a token."""
+
+
+PAGE = ("/ui", "/login", "/logout", "/auth/")
+"""The page's own: who has no session is sent to the login, or refused."""
 
 
 def refused(answer, *statuses):
@@ -352,7 +357,7 @@ def operations():
             yield method, context.path
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/debug", "/admin", "/v1/admin", "/.env", "/pages/"])
+@pytest.mark.parametrize("path", ["/debug", "/admin", "/v1/admin", "/.env", "/pages/"])
 def test_c50_what_is_not_served_is_not_there(server, path):
     refused(server.client.get(path), 404)
 
@@ -363,8 +368,13 @@ def test_c50_every_route_but_the_open_ones_wants_a_token(server):
         if method == "HEAD":
             continue
         seen.add((method, path))
-        answer = server.client.request(method, re.sub(r"\{[^}]+\}", "some-name", path))
-        if (method, path) in OPEN_ROUTES:
+        filled = re.sub(r"\{[^}]+\}", "some-name", path)
+        answer = server.client.request(method, filled, follow_redirects=False)
+        if path.startswith(PAGE):
+            is_login = (method, path) == ("GET", "/login")
+            sent_away = answer.headers.get("location", "").startswith("/login")
+            assert is_login or sent_away or answer.status_code in (400, 401, 403, 415), path
+        elif (method, path) in OPEN_ROUTES:
             assert answer.status_code in (200, 404), path
         else:
             refused(answer, 401)

@@ -491,7 +491,7 @@ def test_secrets_may_come_from_files(tmp_path):
     file = tmp_path / "token"
     file.write_text("s3cret\n")
     settings = load_settings({"NOMAD_ADDR": "http://n:4646", "NOMAD_TOKEN_FILE": str(file)})
-    assert settings.nomad.token == "s3cret"
+    assert settings.targets[0].nomad.token == "s3cret"
     assert "s3cret" not in repr(settings)
 
 
@@ -515,5 +515,5 @@ def test_a_secret_file_that_is_no_use_is_refused(tmp_path, etc, content, more, t
 
 def test_whom_nomad_started_knows_its_own_job():
     task = {"NOMAD_ALLOC_ID": "a", "NOMAD_JOB_ID": "ai4papi", "NOMAD_NAMESPACE": "platform"}
-    assert load_settings(task).nomad.own_job == ("platform", "ai4papi")
-    assert load_settings({"NOMAD_NAMESPACE": "platform"}).nomad.own_job is None
+    assert load_settings(task).targets[0].nomad.own_job == ("platform", "ai4papi")
+    assert load_settings({"NOMAD_NAMESPACE": "platform"}).targets[0].nomad.own_job is None

@@ -53,7 +53,7 @@ def ours(agent: TlsAgent, authority: Authority) -> Ours:
 
     def open_cluster(**changed: object) -> Cluster:
         environ = {k: str(v) for k, v in {**right, **changed}.items() if v is not None}
-        return NomadCluster(load_settings(environ).nomad, NAMESPACES)
+        return NomadCluster(load_settings(environ).targets[0].nomad, NAMESPACES)
 
     return open_cluster
 
