@@ -42,7 +42,7 @@ simulate: $(VENV)/run ## serve the simulated Nomad, for curl and Nomad's own CLI
 simulate-histories: $(VENV)/dev ## seeded histories with faults: HISTORIES=10000 SEED=1, one again with TRACE=1, a bug put in with MUTATION=
 	$(BIN)/python -m tests.simulation --histories $(HISTORIES) --seed $(SEED) $(if $(MUTATION),--mutation $(MUTATION)) $(if $(TRACE),--trace)
 
-e2e: $(VENV)/dev ## the tests on real components: Nomad, a Docker engine, Keycloak; TESTS=tests/e2e
+e2e: $(VENV)/dev ## the tests on real components: Nomad, a Docker engine, Keycloak, Chromium; TESTS=tests/e2e
 	$(BIN)/python -m pytest -m e2e $(TESTS) $(ARGS)
 
 bench: $(VENV)/dev ## every figure beside its floor, in one run; OUT=file.json, QUICK=1, COMPARE=old.json, ARGS=--help
@@ -51,6 +51,7 @@ bench: $(VENV)/dev ## every figure beside its floor, in one run; OUT=file.json, 
 lock: $(VENV)/dev ## write the lock files anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-emit-index-url -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-emit-index-url --all-extras --group dev -o requirements-dev.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-emit-index-url --extra postgres -c requirements.lock -o docker/requirements.lock pyproject.toml
 
 clean: ## remove what the other targets made, the store in var/ excepted
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

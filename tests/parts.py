@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-MUST_RUN = ("PostgreSQL", "Docker engine", "Keycloak", "git", "OpenSSH server")
+MUST_RUN = ("PostgreSQL", "Docker engine", "Keycloak", "git", "OpenSSH server", "Chromium")
 """Parts that registries have: a run that skipped them has not shown what it should."""
 
 WITH_CONTAINERS = (
@@ -17,6 +17,7 @@ WITH_CONTAINERS = (
     "test_orphans",
     "test_adopt",
     "e2e.test_modules",
+    "e2e.test_logs",
 )
 """Modules of e2e cases with containers; those with devices need a plugin that Debian has not."""
 
@@ -33,7 +34,7 @@ def main(report: Path, nomad: str) -> int:
             lambda name: (
                 "[nomad" in name
                 or "-nomad" in name
-                or ("e2e" in name and "test_keycloak" not in name)
+                or ("e2e" in name and "test_keycloak" not in name and "test_page" not in name)
             ),
         ),
         (
@@ -44,6 +45,7 @@ def main(report: Path, nomad: str) -> int:
         ("PostgreSQL", ["psql", "--version"], lambda name: "postgres" in name),
         ("git", ["git", "--version"], lambda name: "test_git" in name),
         ("OpenSSH server", ["ssh", "-V"], lambda name: "test_git" in name and "ssh" in name),
+        ("Chromium", ["chromium", "--version"], lambda name: "e2e.test_page" in name),
         (
             "Keycloak",
             [sys.executable, str(Path(__file__).parent / "e2e/keycloak_tree.py"), "--version"],
