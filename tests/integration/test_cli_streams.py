@@ -16,6 +16,7 @@ from api.logs import Logs
 from specs.model import AllocationStatus, JobStatus, Phase
 from tests.integration.test_api_logs import Playing
 from tests.real import wait_until
+from tests.terminal import interruptible
 
 WAIT_S = 20
 
@@ -53,6 +54,7 @@ def start(environ, elsewhere, server):
         process = subprocess.Popen(
             [sys.executable, "-c", "from api.cli import main; main()", *words],
             env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            preexec_fn=interruptible,  # noqa: PLW1509
             **options,
         )
         started.append(process)
