@@ -37,6 +37,9 @@ from specs.store import SpecStore
 
 log = logging.getLogger(__name__)
 
+ROOM_S: Final = 1.0
+"""How soon to look again at what runs with less than is counted for it."""
+
 NOTHING_SEEN: Final = -1
 """The index of a look that saw nothing, 0 being that of one that saw that there is no job."""
 
@@ -81,7 +84,7 @@ class Reconciler:
         self._note_waiting(uid, look.plan)
         if look.error is not None and not isinstance(look.error, JobRejected):
             raise look.error
-        return self._look_again_s(deployment, look.plan)
+        return self._look_again_s(deployment, look)
 
     def _look(self, deployment: Deployment) -> Look:
         rules = self.rules()
@@ -172,11 +175,24 @@ class Reconciler:
         # What the next process must know, too: the lease, and that room is still to be made.
         now = self.now()
         wake_at = wakes_at(deployment, now)
+        if self._makes_room(deployment, look):
+            soon = now + timedelta(seconds=ROOM_S)
+            return min(soon, wake_at or soon)
         plan, rests = look.plan, deployment.spec.suspend or has_ended(deployment, now)
         if released or not rests or plan is None or plan.look_again_s is None:
             return wake_at
         again_at = now + timedelta(seconds=plan.look_again_s)
         return min(again_at, wake_at or again_at)
+
+    def _makes_room(self, deployment: Deployment, look: Look) -> bool:
+        # What runs is on record only after this look, and no event need follow: so it is the next
+        # one that gives back what is counted beyond it.
+        written, known = look.applied, deployment.applied
+        if look.error is not None or written is None:
+            return False
+        news = known is None or known.generation != written.generation
+        asked = asks_of(deployment, self.now())
+        return news and deployment.reservation.counted != asked and not deployment.over_quota
 
     def _note_waiting(self, uid: str, plan: Plan | None) -> None:
         if plan is not None and plan.hold is not None and plan.hold.reason == "WouldNotPlace":
@@ -184,12 +200,13 @@ class Reconciler:
         else:
             self.waiting.release(uid)
 
-    def _look_again_s(self, deployment: Deployment, plan: Plan | None) -> float | None:
+    def _look_again_s(self, deployment: Deployment, look: Look) -> float | None:
         now = self.now()
         wake_at = wakes_at(deployment, now)
         waits_s = (wake_at - now).total_seconds() if wake_at else None
-        asked_s = plan.look_again_s if plan else None
-        return min((s for s in (waits_s, asked_s) if s is not None), default=None)
+        asked_s = look.plan.look_again_s if look.plan else None
+        room_s = ROOM_S if self._makes_room(deployment, look) else None
+        return min((s for s in (waits_s, asked_s, room_s) if s is not None), default=None)
 
 
 def work_once(queue: WorkQueue[str], reconcile: Callable[[str], float | None], uid: str) -> None:
