@@ -143,9 +143,10 @@ def routes(**options: Any) -> FastAPI:
         **options,
     )
     answer_with_problems(app, judge=_count_failures)
+    # First what programs ask for again and again: routes are tried in turn.
+    app.include_router(v1.router)
     app.mount(STATIC_PATH, page_files())
     app.include_router(dashboard.router)
-    app.include_router(v1.router)
     app.include_router(health.router)
     app.include_router(reference.router)
     app.mount(reference.PAGES_PATH, reference.page_files())

@@ -317,9 +317,8 @@ class Runtime:
         return [fault for fault in found if fault]
 
     def unready(self) -> Sequence[str]:
-        """Say why nothing can be served now; empty where the store answers."""
-        trouble = self.probe.trouble()
-        return [trouble] if trouble else []
+        """Say why nothing can be served now; empty where the store answers and is whole."""
+        return [trouble for trouble in (self.probe.trouble(), self.store.broken) if trouble]
 
     def ready(self) -> bool:
         """Whether the loop, where this process runs one, has a cluster before its eyes."""

@@ -104,6 +104,11 @@ class Database:
         self.told: Told = untold
 
     @property
+    def broken(self) -> str:
+        """What is damaged, "" while nothing was found to be."""
+        return self._broken
+
+    @property
     def shared(self) -> bool:
         """Whether several processes of a site may work on it as replicas: PostgreSQL only."""
         return not self._sqlite

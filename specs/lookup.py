@@ -208,6 +208,11 @@ class Readable(Shelf):
                 connection, query, phase=phase, labels=labels, limit=limit, continue_=continue_
             )
 
+    @property
+    def broken(self) -> str:
+        """What of the store was found damaged by this process, "" while nothing was."""
+        return self._database.broken
+
     def versions(self, reach: Reach) -> Sequence[tuple[str, int]]:
         """Return uid and `resource_version` of every record within reach, newest first."""
         with self._database.read() as connection:

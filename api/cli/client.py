@@ -56,7 +56,7 @@ class Client:
         while continue_ != "":
             page = self._ask("GET", "/v1/specs", query={"vo": vo, "continue": continue_}).body
             yield from page["items"]
-            continue_ = page["metadata"]["continue"]
+            continue_ = page["metadata"].get("continue", "")
 
     def put(
         self, name: str, manifest: object, *, dry_run: bool = False, take_over: bool = False
@@ -91,7 +91,7 @@ class Client:
         while after != "":
             page = self._ask("GET", path, query={"vo": vo, "after": after}).body
             yield from page["items"]
-            after = page["metadata"]["continue"]
+            after = page["metadata"].get("continue", "")
 
     def history(self, name: str, *, vo: str | None = None) -> Sequence[Any]:
         """Return the revisions of the deployment `name`, newest first."""

@@ -198,6 +198,8 @@ def test_a_file_that_breaks_while_it_is_used_is_read_and_no_longer_written(api: 
     code, problem = api.look_again("first")
     assert (code, problem["reason"]) == (503, "StoreBroken"), "it touches nothing that is damaged"
     assert api.get("/v1/specs/first")[1]["metadata"]["generation"] == 1
+    code, problem = api.get("/readyz")
+    assert (code, "damaged" in str(problem["causes"])) == (503, True)
 
 
 HOLD = """

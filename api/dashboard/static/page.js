@@ -40,6 +40,10 @@
       const before = phases.get(one.uid);
       phases.set(one.uid, one.phase);
       const concerns = shown && ["*", one.uid].includes(shown.dataset.live);
+      if (concerns && !one.phase && shown.dataset.live === one.uid) {
+        location.assign("/ui/trash"); // where it can be had back from
+        return;
+      }
       if (concerns && before !== one.phase) {
         said.textContent = one.phase ? `${one.name}: ${one.phase}` : `${one.name} is gone`;
       }
@@ -47,6 +51,13 @@
   };
 
   if (stream && window.EventSource && window.htmx) {
+    // What is shown may be gone when it is asked for again: the stream says so, too.
+    htmx.config.responseHandling = [
+      { code: "204", swap: false },
+      { code: "[23]..", swap: true },
+      { code: "404", swap: false, error: false },
+      { code: "[45]..", swap: false, error: true },
+    ];
     let opened = false;
     const source = new EventSource(stream);
     source.addEventListener("open", () => {
