@@ -45,7 +45,6 @@ from specs.records import Head
 from specs.revisions import refuse_absent, refuse_ambiguous
 from specs.schema import deployments
 from specs.sealing import Seal, fingerprint, opened
-from specs.shards import shard_of
 from specs.source_reports import SourceReport
 
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -115,8 +114,7 @@ class Readable(Shelf):
             LeaseLost: to a replica that no longer does the work of this record.
         """
         with self._database.read() as connection:
-            if self._leases is not None:
-                self._leases.check(connection, {shard_of(uid)})
+            self._check_lease(connection, [uid])
             return fetch_generation(connection, uid)
 
     def deleted(self, uids: Sequence[str]) -> frozenset[str]:
@@ -274,9 +272,7 @@ class Readable(Shelf):
 
         This process's writes wake at once, others' within a second.
         """
-        return self._wishes.wait(
-            after, timeout_s=timeout_s, ask=lambda: self._ask(feeds.newest_wish)
-        )
+        return self._wishes.wait(after, timeout_s=timeout_s, ask=self.newest_wish)
 
     def newest_wish(self) -> int:
         """Return the position at the end of the feed of wishes."""
@@ -338,9 +334,7 @@ class Readable(Shelf):
 
     def wait_for_changes(self, after: int, *, timeout_s: float) -> bool:
         """Wait until anything changed after that version; like `wait_for_wishes`."""
-        return self._changes.wait(
-            after, timeout_s=timeout_s, ask=lambda: self._ask(feeds.newest_change)
-        )
+        return self._changes.wait(after, timeout_s=timeout_s, ask=self.newest_version)
 
     def _ask(self, question: Callable[[Connection], int]) -> int:
         with self._database.read() as connection:

@@ -5,31 +5,18 @@ A wish that was answered is on the disk. Everything here is thread-safe, and sev
 share one database. Errors are those of `specs.faults`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
-from sqlalchemy import Connection
-
-from specs import feeds, history, ownership, source_reports, timeline, trash
-from specs.admission import count_running, forget, let_in, newest_in_line, release
+from specs import history, ownership, source_reports, timeline, trash
+from specs.admission import count_running, let_in, newest_in_line
 from specs.contacts import Contacts
 from specs.declaring import Change, Declaring
 from specs.faults import AlreadyExists, InvalidSpec, SpecError, VersionConflict
-from specs.leases import Leases
-from specs.log_tails import LogTail, keep_tails
-from specs.looks import Due, Told, due, write_looks, write_quietly
-from specs.lookup import Readable
 from specs.model import (
-    Applied,
     Deployment,
-    DeploymentStatus,
-    Event,
     Owner,
     Reach,
 )
@@ -39,8 +26,7 @@ from specs.ownership import Pruned
 from specs.provenance import SourcedWish, refuse_declared
 from specs.pruning import DeletionBudget, Listing, Place
 from specs.quota import NO_QUOTAS, Quotas
-from specs.reading import fetch_looks
-from specs.records import look_of, optional_instant_text
+from specs.recorder import Recorder
 from specs.revisions import (
     marked_for_deletion,
     refuse_absent,
@@ -51,18 +37,11 @@ from specs.revisions import (
 )
 from specs.sealed_rows import seal_all
 from specs.sealing import Seal
-from specs.shards import SITE, shard_of
 from specs.source_reports import SourceReport
 from specs.timeline import Author
-from specs.together import Together
 from specs.transaction import Subject, Write
 from specs.trash import fetch_deleted
 from specs.wish import Wish
-
-if TYPE_CHECKING:
-    from specs.listening import Listener
-
-NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def utc_now() -> datetime:
@@ -75,7 +54,7 @@ def random_uid() -> str:
     return str(uuid4())
 
 
-class SpecStore(Readable):
+class SpecStore(Recorder):
     """The spec store at one database URL: `sqlite:///PATH` or `postgresql://…`.
 
     The tables must be there: see `migrate`. `quotas` are enforced by every write. Secrets are kept
@@ -95,11 +74,8 @@ class SpecStore(Readable):
         seal: Seal | None = None,
         subscriptions: Sequence[Subscription] = (),
     ) -> None:
-        super().__init__(url, now=now, quotas=quotas, seal=seal)
+        super().__init__(url, now=now, quotas=quotas, seal=seal, subscriptions=subscriptions)
         self._new_uid = new_uid
-        self._listener: Listener | None = None
-        self._looks = Together(self._write_looks)
-        self.subscriptions = subscriptions
         self.outbox = Outbox(self._database, now)
         self.contacts = Contacts(self._database)
 
@@ -121,14 +97,6 @@ class SpecStore(Readable):
                 seal_all(connection, self._seal)
                 connection.commit()
 
-    def listen(self) -> None:
-        """Have other processes' writes wake whoever waits here, at once; does nothing on SQLite."""
-        if self._database.shared and self._listener is None:
-            from specs.listening import Listener  # noqa: PLC0415  # psycopg is an extra
-
-            self._listener = Listener(self._database.url, self._channel, self._hear)
-            self._listener.start()
-
     def close(self) -> None:
         """Let everybody go who waits and close every connection; nobody may be writing then."""
         if self._listener is not None:
@@ -137,20 +105,6 @@ class SpecStore(Readable):
         self._changes.close()
         self.source_asked.set()
         self._database.close()
-
-    def leases(self, program: str) -> Leases | None:
-        """Return the leases of a new replica of that `program`; None: one process does all."""
-        return Leases(self._database, program) if self._database.shared else None
-
-    def fenced(self, leases: Leases) -> Self:
-        """Return this store as a replica writes to it: only what is its work by its `leases`.
-
-        Raises: LeaseLost, from then on, by whatever writes. It is closed with this one.
-        """
-        view = copy(self)
-        view._leases = leases  # noqa: SLF001
-        view._looks = Together(view._write_looks)  # noqa: SLF001
-        return view
 
     def create(
         self,
@@ -349,24 +303,6 @@ class SpecStore(Readable):
                 quotas=self._quotas,
             )
 
-    def pin_last_good(
-        self, uid: str, *, failed_generation: int, good_generation: int, message: str
-    ) -> bool:
-        """Let what ran at `good_generation` run in place of the wish that failed; tell if it does.
-
-        For the reconciler; `message` goes to the timeline. Nothing is done where the record is not
-        at `failed_generation` any more, or the good one can't be had or is just what failed.
-        """
-        with self._write(of=[uid]) as write:
-            return history.pin_last_good(
-                write,
-                uid,
-                failed_generation=failed_generation,
-                good_generation=good_generation,
-                message=message,
-                quotas=self._quotas,
-            )
-
     def undelete(
         self, reach: Reach, *, vo: str | None, name: str, actor: str, source: Mapping[str, str]
     ) -> Deployment:
@@ -434,7 +370,7 @@ class SpecStore(Readable):
 
     def put_source_report(self, source: str, report: SourceReport) -> None:
         """Write what is known of a source that the site has."""
-        with self._site_write(durable=False) as connection:
+        with self._fenced_write(durable=False) as connection:
             source_reports.write_report(connection, source, report)
             connection.commit()
 
@@ -443,7 +379,7 @@ class SpecStore(Readable):
 
         What they declared stays, until people or another source take it over.
         """
-        with self._site_write() as connection:
+        with self._fenced_write() as connection:
             source_reports.forget_others(connection, but)
             connection.commit()
 
@@ -455,64 +391,6 @@ class SpecStore(Readable):
         self.source_asked.set()
         return asked
 
-    def put_status(
-        self,
-        uid: str,
-        status: DeploymentStatus,
-        *,
-        applied: Applied | None,
-        seen_index: int,
-        events: Sequence[Event] = (),
-        wake_at: datetime | None = None,
-    ) -> bool:
-        """Write what one look saw and did; return False when the record is gone.
-
-        `applied` None: nothing of ours is in the cluster. Written is only what differs from the
-        stored status (a later `observed_at` does not, but after a `touch`), and never over a look
-        at a newer generation. A moved `seen_index` or `wake_at` alone is kept without a new
-        `resource_version`. The job of `applied` is taken to be unchanged while its digest is.
-        `events` are told in any case, and together with what is written.
-        """
-        told = Told(
-            uid,
-            look_of(status, applied),
-            observed_at=optional_instant_text(status.observed_at),
-            seen_index=seen_index,
-            wake_at=optional_instant_text(wake_at),
-            applied=applied,
-            events=events,
-        )
-        if not events:
-            with self._database.read() as connection:
-                what = due(told, fetch_looks(connection, [uid]).get(uid))
-            if what is Due.QUIETLY:
-                self._write_quietly(told)
-            if what is not Due.LOOK:
-                return what is not Due.GONE
-        return self._looks.write(told)
-
-    def keep_log_tails(self, uid: str, tails: Sequence[LogTail]) -> None:
-        """Keep the ends of the logs of one allocation; those of older ones go.
-
-        The record does not change by it.
-        """
-        with self._database.write(durable=False) as connection:
-            self._check_lease(connection, [uid])
-            keep_tails(connection, uid, tails, now=self._now())
-            connection.commit()
-
-    def release(self, uid: str, *, generation: int, at: datetime | None = None) -> None:
-        """Count no more of a record than `generation` asks for, and let in whom that makes room.
-
-        For the reconciler, once it saw at that instant (None: now) that nothing else can run. A
-        wish whose time was up by then leaves the line. Nothing is done where the record is at
-        another generation.
-        """
-        with self._write(of=[uid]) as write:
-            record = write.record(uid)
-            if record is not None and record.generation == generation:
-                release(write, record, self._quotas, at=at or self._now())
-
     def let_in(self) -> int:
         """Let in who waits for the quota and has room now; return how many.
 
@@ -522,75 +400,6 @@ class SpecStore(Readable):
             return 0
         with self._write() as write:
             return let_in(write, self._quotas)
-
-    def remove_finalizer(self, uid: str, finalizer: str) -> None:
-        """Take a finalizer off a record that is being deleted; with its last one it is trash.
-
-        A deletion that was called off meanwhile leaves the record as it is.
-        """
-        with self._write(of=[uid]) as write:
-            record = write.record(uid)
-            if record is None or not record.being_deleted:
-                return
-            left = tuple(kept for kept in record.finalizers if kept != finalizer)
-            if not left:
-                write.move_to_trash(replace(record, finalizers=left))
-                forget(write, record, self._quotas)
-            elif left != record.finalizers:
-                write.save(
-                    replace(record, finalizers=left, resource_version=write.version), wished=False
-                )
-
-    @contextmanager
-    def _write(
-        self, *, of: Sequence[str] = (), durable: bool = True, keep: bool = True
-    ) -> Iterator[Write]:
-        """Begin a write; `of` are the uids that a reconciler writes for, none: its site's duty."""
-        with self._database.write(durable=durable) as connection:
-            write = Write(
-                connection,
-                durable=durable,
-                now=self._now,
-                seal=self._seal,
-                subscriptions=self.subscriptions,
-            )
-            self._check_lease(connection, of)
-            yield write
-            if not keep:
-                return  # what is not committed is undone
-            if write.changed:
-                if self._database.shared:
-                    feeds.notify(connection, write.version, wished=write.wished)
-                connection.commit()
-        if write.changed:
-            self._changes.ring(write.version)
-        if write.wished:
-            self._wishes.ring(write.version)
-
-    def _write_looks(self, looks: Sequence[Told]) -> Sequence[bool]:
-        # Not durable, for speed: a power cut may take back the newest statuses. Then the loop
-        # looks again, finds its own job in the cluster, and writes the same status.
-        with self._write(of=[told.uid for told in looks], durable=False) as write:
-            return write_looks(write, looks)
-
-    def _write_quietly(self, told: Told) -> None:
-        with self._database.write(durable=False) as connection:
-            self._check_lease(connection, [told.uid])
-            write_quietly(connection, [told])
-            connection.commit()
-
-    def _channel(self) -> str:
-        return feeds.CHANNEL + self.identity().store_id
-
-    def _hear(self, payload: str) -> None:
-        number, wished = feeds.told_by(payload)
-        self._changes.ring(number)
-        if wished:
-            self._wishes.ring(number)
-
-    def _check_lease(self, connection: Connection, uids: Sequence[str]) -> None:
-        if self._leases is not None:
-            self._leases.check(connection, frozenset(map(shard_of, uids)) or {SITE})
 
     @property
     def _declaring(self) -> Declaring:

@@ -44,7 +44,7 @@ from specs.database import Database
 from specs.feeds import NOTICE_S
 from specs.leases import Leases
 from specs.schema import catalog_modules, catalog_sources
-from specs.shards import SITE
+from specs.shards import SITE, shard_of
 from specs.userconf import FieldKey, Value, module_defaults
 
 
@@ -129,7 +129,7 @@ class Shelf:
         lowest `rank` wins a name that several sources have.
         """
         fresh = rows_of(source, read)  # before the transaction: others wait for its end
-        with self._site_write() as connection:
+        with self._fenced_write() as connection:
             move(connection, reads=1)
             changed = write_rows(connection, source, fresh, read.same)
             ranked = write_source(connection, source, rank=rank, read_at=self._now())
@@ -141,7 +141,7 @@ class Shelf:
     def put_catalog_state(self, source: str, state: CatalogState) -> None:
         """Write what is known of a source."""
         row = {"source": source, "state": state.model_dump_json(by_alias=True)}
-        with self._site_write(durable=False) as connection:
+        with self._fenced_write(durable=False) as connection:
             connection.execute(WRITE_STATE, row)
             connection.commit()
 
@@ -150,7 +150,7 @@ class Shelf:
 
         What editors set stays, for the day when a source lists the module again.
         """
-        with self._site_write() as connection:
+        with self._fenced_write() as connection:
             move(connection, reads=1)
             for table in (catalog_sources, catalog_modules):
                 gone = connection.execute(delete(table).where(table.c.source.not_in(but)))
@@ -274,12 +274,20 @@ class Shelf:
         ]
 
     @contextmanager
-    def _site_write(self, *, durable: bool = True) -> Iterator[Connection]:
-        """Write what one process of a site writes. Raises: LeaseLost where that is not this one."""
+    def _fenced_write(
+        self, *, of: Sequence[str] = (), durable: bool = True
+    ) -> Iterator[Connection]:
+        """Write for the records `of`, none: what one process of a site writes.
+
+        Raises: LeaseLost where that is not this process's work.
+        """
         with self._database.write(durable=durable) as connection:
-            if self._leases is not None:
-                self._leases.check(connection, {SITE})
+            self._check_lease(connection, of)
             yield connection
+
+    def _check_lease(self, connection: Connection, uids: Sequence[str]) -> None:
+        if self._leases is not None:
+            self._leases.check(connection, frozenset(map(shard_of, uids)) or {SITE})
 
     def _fresh(self, warm: _Warm) -> bool:
         return 0 <= (self._now() - warm.asked_at).total_seconds() < NOTICE_S
