@@ -80,11 +80,12 @@ class Reconciler:
         if deployment is None:
             return None
         look = self._look(deployment)
-        self._record(deployment, look)
+        makes_room = self._makes_room(deployment, look)
+        self._record(deployment, look, makes_room=makes_room)
         self._note_waiting(uid, look.plan)
         if look.error is not None and not isinstance(look.error, JobRejected):
             raise look.error
-        return self._look_again_s(deployment, look)
+        return self._look_again_s(deployment, look, makes_room=makes_room)
 
     def _look(self, deployment: Deployment) -> Look:
         rules = self.rules()
@@ -140,7 +141,7 @@ class Reconciler:
         self.hands.mirror.note_read(ref, job, adopted=deployment.adopted)
         return live
 
-    def _record(self, deployment: Deployment, look: Look) -> None:
+    def _record(self, deployment: Deployment, look: Look, *, makes_room: bool) -> None:
         allocation = current_allocation(look.observed.allocations) if look.observed else None
         status = status_of(
             deployment,
@@ -157,7 +158,7 @@ class Reconciler:
             applied=look.applied,
             seen_index=look.observed.index if look.observed else NOTHING_SEEN,
             events=events,
-            wake_at=self._wake_at(deployment, look, released=released),
+            wake_at=self._wake_at(deployment, look, released=released, makes_room=makes_room),
         )
         self.measure(deployment, look, status, events)
         if look.error is not None or (look.plan is not None and look.plan.actions):
@@ -171,11 +172,13 @@ class Reconciler:
         self.store.release(deployment.uid, generation=deployment.generation, at=now)
         return True
 
-    def _wake_at(self, deployment: Deployment, look: Look, *, released: bool) -> datetime | None:
+    def _wake_at(
+        self, deployment: Deployment, look: Look, *, released: bool, makes_room: bool
+    ) -> datetime | None:
         # What the next process must know, too: the lease, and that room is still to be made.
         now = self.now()
         wake_at = wakes_at(deployment, now)
-        if self._makes_room(deployment, look):
+        if makes_room:
             soon = now + timedelta(seconds=ROOM_S)
             return min(soon, wake_at or soon)
         plan, rests = look.plan, deployment.spec.suspend or has_ended(deployment, now)
@@ -200,12 +203,14 @@ class Reconciler:
         else:
             self.waiting.release(uid)
 
-    def _look_again_s(self, deployment: Deployment, look: Look) -> float | None:
+    def _look_again_s(
+        self, deployment: Deployment, look: Look, *, makes_room: bool
+    ) -> float | None:
         now = self.now()
         wake_at = wakes_at(deployment, now)
         waits_s = (wake_at - now).total_seconds() if wake_at else None
         asked_s = look.plan.look_again_s if look.plan else None
-        room_s = ROOM_S if self._makes_room(deployment, look) else None
+        room_s = ROOM_S if makes_room else None
         return min((s for s in (waits_s, asked_s, room_s) if s is not None), default=None)
 
 

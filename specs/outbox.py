@@ -4,7 +4,7 @@ A row is written in the transaction of the event that it tells, and removed once
 So nothing is lost, and a crash in between tells it twice, under the same `Row.delivery`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -177,15 +177,14 @@ class Outbox:
 def enqueue(
     connection: Connection,
     subscriptions: Sequence[Subscription],
-    told: Sequence[Mapping[str, Any]],
+    told: Iterable[tuple[Event, Mapping[str, Any]]],
 ) -> None:
     """Put what `told` has of moments into the outbox, in the transaction that tells it.
 
-    `told` are rows of `events`, already written. Rows are added only for
+    `told` are events with their rows in `events`, already written. Rows are added only for
     `subscriptions` that want them; where none does nothing is asked either.
     """
-    for row in told:
-        event = Event(**{name: row[name] for name in Event.__slots__})
+    for event, row in told:
         moment = moment_of(event)
         wanting = [s for s in subscriptions if moment and s.wants(moment, row["vo"])]
         if moment and wanting and _is_so(connection, moment, row):

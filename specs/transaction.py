@@ -231,7 +231,8 @@ class Write:
         ]
         self.connection.execute(ADD_EVENT, rows)
         if self.subscriptions:
-            enqueue(self.connection, self.subscriptions, rows)
+            written = zip((event for _, event in told), rows, strict=True)
+            enqueue(self.connection, self.subscriptions, written)
         uids = dict.fromkeys(subject.uid for subject, _ in told)
         self.connection.execute(TRIM_EVENTS, [{"of_uid": uid} for uid in uids])
         self.changed = True

@@ -42,7 +42,8 @@ def read_form_of(request: Request, visitor: Seen, module: str, vo: Vo = "") -> R
     """Show the form of a module, filled in with what is known of it and of the cluster."""
     vo = _vo_of(visitor, vo)
     given = {fields.NAME: f"{_stem(module)}-{secrets.token_hex(2)}"}
-    return _form_page(request, visitor, module=module, vo=vo, given=given)
+    form = forms_of(request).form(visitor.user, module, vo=vo)
+    return _form_page(request, visitor, form, module=module, vo=vo, given=given)
 
 
 @router.post("/ui/new/{module}")
@@ -55,7 +56,14 @@ def create(request: Request, visitor: Seen, form: Sent, module: str, vo: Vo = ""
         outcome = deployments_of(request).create(visitor.user, manifest)
     except (InvalidSpec, AlreadyExists, QuotaExceeded) as error:
         return _form_page(
-            request, visitor, module=module, vo=vo, given=form, faults=_faults_of(error), status=422
+            request,
+            visitor,
+            form_of_module,
+            module=module,
+            vo=vo,
+            given=form,
+            faults=_faults_of(error),
+            status=422,
         )
     return see_other(path_to(outcome.deployment, visitor))
 
@@ -78,6 +86,7 @@ def try_fit(request: Request, visitor: Seen, form: Sent, module: str, vo: Vo = "
 def _form_page(
     request: Request,
     visitor: Visitor,
+    form: dict[str, Any],
     *,
     module: str,
     vo: str,
@@ -85,7 +94,6 @@ def _form_page(
     faults: Sequence[Fault] = (),
     status: int = 200,
 ) -> Response:
-    form: dict[str, Any] = forms_of(request).form(visitor.user, module, vo=vo)
     groups = fields.groups_of(form, given, faults)
     known = catalog_of(request).look().catalog.modules.get(module)
     return page(

@@ -201,7 +201,7 @@ def lanes_of(entries: Iterable[TimelineEntry], *, since: datetime, now: datetime
     moves = [move for move in moves if move[2] in BADGES]
     if not moves:
         return ()
-    begin = max(since, moves[0][0]) if since > moves[0][0] else moves[0][0]
+    begin = max(since, moves[0][0])
     whole = max(0.001, (now - begin).total_seconds())
     ends = [*(at for at, _, _ in moves[1:]), now]
     lanes = []
