@@ -3,7 +3,6 @@
 The wiring of the HTTP face, and the only part of it that knows the reconciler.
 """
 
-import ipaddress
 import os
 import re
 import signal
@@ -42,6 +41,7 @@ from reconciler.runtime import Runtime, open_runtime, site_keys
 from reconciler.sections import LimitSettings
 from reconciler.settings import Settings, SettingsFault, load_settings
 from specs.faults import NewerStore, StoreUnavailable
+from specs.loopback import is_loopback
 from specs.model import SECRET_SET, Deployment
 from specs.userconf import read_userconf
 
@@ -132,7 +132,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 def refuse_open_door(settings: Settings, host: str) -> None:
     """Raise `StartRefused` where local authentication would be offered to other machines."""
-    if settings.auth_mode == "local" and not _is_loopback(host):
+    if settings.auth_mode == "local" and not is_loopback(host):
         raise StartRefused(
             f"local authentication serves this machine only, and {host!r} is not a loopback"
             " address: use --host 127.0.0.1"
@@ -392,13 +392,6 @@ def _sentences() -> Iterator[None]:
         yield
     except (SettingsFault, AuthFault, StartRefused, NewerStore, StoreUnavailable) as fault:
         raise SystemExit(f"ai4papi-run: {fault}") from fault
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -18,10 +17,11 @@ from prometheus_client.registry import Collector
 
 from reconciler.measures import PREFIX, Measures
 from reconciler.mirror import Mirror
-from reconciler.queue import QueueState
+from reconciler.queue import QueueState, together
 from specs.catalog.states import CatalogState
 from specs.faults import StoreUnavailable
 from specs.model import Phase
+from specs.program import own_version
 from specs.source_reports import SourceReport
 
 KEPT_S: Final = 5.0
@@ -96,19 +96,18 @@ class Gauges(Collector):
             yield from self._stored(stood)
 
     def _loop(self) -> Iterator[Metric]:
-        states = [queue() for queue in self.queues]
+        state = together(queue() for queue in self.queues)
         yield _labelled(
             "queue_depth",
             "Deployments that wait for a look, are looked at, or are to come.",
             ("state",),
             [
-                (("waiting",), sum(state.waiting for state in states)),
-                (("working",), sum(state.working for state in states)),
-                (("delayed",), sum(state.delayed for state in states)),
+                (("waiting",), state.waiting),
+                (("working",), state.working),
+                (("delayed",), state.delayed),
             ],
         )
-        oldest_s = max((state.oldest_s for state in states), default=0.0)
-        yield _gauge("queue_oldest_seconds", "For how long the oldest has waited.", oldest_s)
+        yield _gauge("queue_oldest_seconds", "For how long the oldest has waited.", state.oldest_s)
         yield _gauge(
             "shards", "Shares of the deployments that this process works on.", self.shards()
         )
@@ -191,11 +190,3 @@ def _labelled(
     for of, value in values:
         family.add_metric(of, value)
     return family
-
-
-def own_version() -> str:
-    """Return the version of this program."""
-    try:
-        return version("ai4papi")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "0"

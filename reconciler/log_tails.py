@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from reconciler.cluster.protocol import LogKind
 from reconciler.errors import ClusterError, LogMissing
 from specs.faults import LeaseLost, StoreUnavailable
-from specs.log_tails import LogTail
+from specs.log_tails import ENDED_BADLY, KEPT, LogTail
 from specs.model import Deployment
 from specs.store import SpecStore
 
@@ -36,8 +36,6 @@ TRIES: Final = 3
 
 USER_TASKS: Final = ("usertask", "main")
 """What the task with the user's own container is called, here and on older platforms."""
-
-ENDED_BADLY: Final = frozenset({"failed", "lost"})
 
 
 class ReadEnd(Protocol):
@@ -92,7 +90,9 @@ class LogTails:
 
     def look(self, uids: Collection[str] | None, tries: dict[str, int]) -> None:
         """Keep what is not kept yet of `uids`, None: of all. `tries` counts failures by uid."""
-        for uid in self.store.ended_badly(uids) if uids is None or uids else ():
+        if uids is not None and not uids:
+            return
+        for uid in self.store.ended_badly(uids):
             record = self.store.get(uid) if self.ours(uid) else None
             if record is None:
                 continue
@@ -109,7 +109,7 @@ class LogTails:
 
     def _keep(self, record: Deployment) -> None:
         kept = {tail.allocation_id for tail in self.store.log_tails(record.uid)}
-        newest = record.status.nomad.allocations[:2]
+        newest = record.status.nomad.allocations[:KEPT]
         for allocation in newest[::-1]:
             if allocation.client_status in ENDED_BADLY and allocation.id not in kept:
                 self.store.keep_log_tails(record.uid, self._tails(record, allocation.id))

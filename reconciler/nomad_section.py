@@ -18,6 +18,12 @@ DEFAULT_CLUSTER: Final = "default"
 ClusterName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
+def refuse_absent(name: str, file: Path | None) -> None:
+    """Refuse a file that a setting names and that is not there. Raises: ValueError."""
+    if file is not None and not file.is_file():
+        raise ValueError(f"{name} names {file}, and there is no such file")
+
+
 class NomadSettings(Section):
     """How one Nomad is reached. Paths are files in PEM form.
 
@@ -64,9 +70,7 @@ class ClusterSection(Section):
         if (self.client_cert is None) != (self.client_key is None):
             raise ValueError("client_cert and client_key go together: give both")
         for name in ("token_file", "cacert", "client_cert", "client_key"):
-            path = getattr(self, name)
-            if path is not None and not path.is_file():
-                raise ValueError(f"{name} names {path}, and there is no such file")
+            refuse_absent(name, getattr(self, name))
         return self
 
 

@@ -22,6 +22,7 @@ from reconciler.channels import (
     secret_in,
 )
 from reconciler.notify_section import NotificationSettings
+from reconciler.queue import backoff_s
 from reconciler.settings import Settings, SettingsFault
 from specs.authorities import NoAuthorities, trust
 from specs.faults import StoreFull, StoreUnavailable
@@ -135,12 +136,8 @@ class Sender:
 
 
 def retry_s(failures: int, *, random: Callable[[], float], last_s: float) -> float:
-    """Return how long to wait after so many failures in a row: doubling, capped, jittered.
-
-    Between half and all of min(last_s, 5 s x 2^(failures-1)).
-    """
-    whole_s = min(last_s, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16))
-    return whole_s * (0.5 + 0.5 * random())
+    """Return how long to wait after so many failures in a row, from 5 s up to `last_s`."""
+    return backoff_s(failures, random=random, first_s=FIRST_RETRY_S, last_s=last_s)
 
 
 def subscriptions_of(chosen: NotificationSettings) -> list[Subscription]:

@@ -1,6 +1,5 @@
 """The section `notifications` of `etc/main_conf.yaml`: who is told of what happens (pure)."""
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from hashlib import sha256
@@ -13,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from reconciler.catalog.hosts import Hosts, Refused, checked_host
 from reconciler.fields import Section, Url, VoName, WholeNumber
 from specs.contacts import is_address
+from specs.loopback import is_loopback
 from specs.moments import Moment
 
 WEBHOOK_URL: Final = "the webhook's url"
@@ -25,7 +25,7 @@ def _webhook_url(url: str) -> str:
     except (Refused, ValueError):
         # Nothing of it is repeated: some services have their secret in the address.
         raise ValueError("must be https://host/path or https://host:port/path") from None
-    if target.scheme != "https" and not _is_loopback(target.host):
+    if target.scheme != "https" and not is_loopback(target.host):
         raise ValueError("must begin with https://, but on this machine itself")
     return url
 
@@ -75,7 +75,7 @@ class SmtpSettings(Section):
     def _login_is_whole_and_sealed(self) -> Self:
         if (self.user is None) != (self.password_file is None):
             raise ValueError("user and password_file go together: give both")
-        if self.user is not None and self.tls == "none" and not _is_loopback(self.host):
+        if self.user is not None and self.tls == "none" and not is_loopback(self.host):
             raise ValueError("a password goes over starttls or tls only")
         return self
 
@@ -101,10 +101,3 @@ def hosts_of(url: str) -> Hosts:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return Hosts([host], setting=WEBHOOK_URL)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,8 +1,9 @@
 """Which web pages an operator may let call the API: exact origins (pure)."""
 
 import re
-from ipaddress import ip_address
 from typing import Final
+
+from specs.loopback import is_loopback
 
 _ORIGIN: Final = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]+\])(:\d{1,5})?"
@@ -17,13 +18,6 @@ def checked_origin(text: str) -> str:
             "must be one origin as browsers send it, such as https://dashboard.example.org: small"
             " letters, no path, no slash at the end, no *"
         )
-    if match["scheme"] == "http" and not _is_loopback(match["host"].strip("[]")):
+    if match["scheme"] == "http" and not is_loopback(match["host"].strip("[]")):
         raise ValueError("must begin with https://; http:// is for this machine only")
     return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

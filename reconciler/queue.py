@@ -12,7 +12,7 @@ among flows, as Nagle proposed it for packets, RFC 970, with one cost for all).
 
 import heapq
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
@@ -49,12 +49,29 @@ class QueueState:
     oldest_s: float
 
 
-def backoff_s(failures: int, *, random: Callable[[], float]) -> float:
+def together(states: Iterable[QueueState]) -> QueueState:
+    """Return how several queues stand as if they were one."""
+    each = tuple(states)
+    return QueueState(
+        waiting=sum(state.waiting for state in each),
+        working=sum(state.working for state in each),
+        delayed=sum(state.delayed for state in each),
+        oldest_s=max((state.oldest_s for state in each), default=0.0),
+    )
+
+
+def backoff_s(
+    failures: int,
+    *,
+    random: Callable[[], float],
+    first_s: float = FIRST_RETRY_S,
+    last_s: float = LAST_RETRY_S,
+) -> float:
     """Return how long to wait after `failures` (1 or more) in a row: doubling, capped, jittered.
 
-    Between half and all of min(60 s, 0.25 s x 2^(failures-1)).
+    Between half and all of min(last_s, first_s x 2^(failures-1)).
     """
-    whole_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16))
+    whole_s = min(last_s, first_s * 2.0 ** min(failures - 1, 16))
     return whole_s * (0.5 + 0.5 * random())
 
 

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Final, TypeVar
 
 from reconciler.alive import StoreProbe
 from reconciler.capacity import NodeRoom
@@ -23,6 +22,7 @@ from reconciler.gauges import Gauges
 from reconciler.jobs import JobRef, Verdict
 from reconciler.log_tails import TAIL_BYTES, LogTails, tasks_of
 from reconciler.measures import Measures
+from reconciler.mirror import Mirror
 from reconciler.nomad_section import TargetSettings
 from reconciler.notify import senders_of, subscriptions_of
 from reconciler.passes import Asked
@@ -35,11 +35,14 @@ from reconciler.target import Target
 from specs.faults import SealBroken
 from specs.model import Deployment
 from specs.private import beside_store
+from specs.program import own_version
 from specs.quota import Quotas
 from specs.sealing import Seal, made_once
 from specs.shards import SHARDS, SITE
 from specs.store import SpecStore, utc_now
 from specs.trees import SourceUnavailable
+
+T = TypeVar("T")
 
 DEAF_S: Final = 300.0
 """No stream that is read is silent for so long: Nomad says something every 30 s."""
@@ -60,7 +63,7 @@ class Runtime:
         self.store = store
         self.measures = measures or Measures()
         store.tell_durations(self.measures.stored)
-        leases = store.leases(_program()) if settings.reconcile else None
+        leases = store.leases(own_version()) if settings.reconcile else None
         self.replica = Replica(leases, self._take_up)
         self._own = store.fenced(leases) if leases else store
         """The store as the loop writes to it: only what is this replica's work."""
@@ -180,10 +183,7 @@ class Runtime:
 
         Clusters that are out of sight are left out.
         """
-        known: list[Sequence[GpuModel]] = []
-        for target in self.targets:
-            with suppress(ClusterError):
-                known.append(target.gpu_models(self.settings.gpu.device))
+        known = self._of_clusters_in_sight(Mirror.gpu_models)
         return joined(known) if known else None
 
     def rooms(self) -> Sequence[NodeRoom] | None:
@@ -191,11 +191,15 @@ class Runtime:
 
         Clusters that are out of sight are left out.
         """
-        known: list[Sequence[NodeRoom]] = []
+        known = self._of_clusters_in_sight(Mirror.rooms)
+        return [room for rooms in known for room in rooms] if known else None
+
+    def _of_clusters_in_sight(self, ask: Callable[[Mirror, str], Sequence[T]]) -> list[Sequence[T]]:
+        known: list[Sequence[T]] = []
         for target in self.targets:
             with suppress(ClusterError):
-                known.append(target.mirror.rooms(self.settings.gpu.device))
-        return [room for rooms in known for room in rooms] if known else None
+                known.append(ask(target.mirror, self.settings.gpu.device))
+        return known
 
     def loop_state(self) -> LoopState | None:
         """Return how the loop stands; None where this process runs none."""
@@ -323,13 +327,6 @@ class Runtime:
     def ready(self) -> bool:
         """Whether the loop, where this process runs one, has a cluster before its eyes."""
         return self._controller is None or any(one.mirror.connected for one in self.targets)
-
-
-def _program() -> str:
-    try:
-        return version("ai4papi")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "0"
 
 
 def open_runtime(settings: Settings) -> Runtime:

@@ -25,6 +25,7 @@ from reconciler.nomad_section import (
     NomadSection,
     NomadSettings,
     TargetSettings,
+    refuse_absent,
     targets_of,
 )
 from reconciler.notify_section import NotificationSettings
@@ -103,9 +104,7 @@ class Environment(Section):
     @model_validator(mode="after")
     def _files_are_there(self) -> Self:
         for name in ("NOMAD_CACERT", "NOMAD_CLIENT_CERT", "NOMAD_CLIENT_KEY"):
-            path = getattr(self, name)
-            if path is not None and not path.is_file():
-                raise ValueError(f"{name} names {path}, and there is no such file")
+            refuse_absent(name, getattr(self, name))
         if (self.NOMAD_CLIENT_CERT is None) != (self.NOMAD_CLIENT_KEY is None):
             raise ValueError("NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY go together: set both")
         return self

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.mirror import Mirror
-from reconciler.queue import QueueState
+from reconciler.queue import QueueState, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,16 @@ def loop_state(
     clusters: Sequence[tuple[str, Mirror, QueueState]], faults: Sequence[str]
 ) -> LoopState:
     """Return how the loops of a process stand together, each with its cluster's name."""
-    queues = [queue for _, _, queue in clusters]
+    queues = together(queue for _, _, queue in clusters)
     troubles = [(name, mirror.trouble) for name, mirror, _ in clusters if mirror.trouble]
     several = len(clusters) > 1
     return LoopState(
         connected=not troubles,
         trouble="; ".join(f"{name}: {said}" if several else said for name, said in troubles),
         faults=faults,
-        waiting=sum(queue.waiting for queue in queues),
-        working=sum(queue.working for queue in queues),
-        delayed=sum(queue.delayed for queue in queues),
-        lag_s=max((queue.oldest_s for queue in queues), default=0.0),
+        waiting=queues.waiting,
+        working=queues.working,
+        delayed=queues.delayed,
+        lag_s=queues.oldest_s,
         heard_index=max((mirror.heard_index for _, mirror, _ in clusters), default=0),
     )

@@ -16,7 +16,6 @@ from typing import Final
 
 from reconciler.apply import Hands
 from reconciler.cluster.protocol import Cluster
-from reconciler.devices import GpuModel
 from reconciler.diff import FieldChange, with_live_counts
 from reconciler.drift import NO_JOB, found_in
 from reconciler.endpoints import Endpoints
@@ -196,13 +195,6 @@ class Target:
         """
         jobs = [job for job, _ in self.mirror.indexes().values()]
         return [job.ref for job in orphans_among(jobs, self._store.heads())]
-
-    def gpu_models(self, device: str) -> Sequence[GpuModel]:
-        """Return the models of `device` here with how many are free.
-
-        Raises: ClusterUnavailable while Nomad is out of sight.
-        """
-        return self.mirror.gpu_models(device)
 
     def preview(self, deployment: Deployment) -> Verdict:
         """Ask the scheduler what applying `deployment` would do now; nothing is changed.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy.engine import URL
 
@@ -47,18 +47,12 @@ def back_up(store_url: str, to: Path) -> Copy:
     if not source.is_file():
         raise BackupRefused(f"{source}: there is no store to back up")
     try:
-        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _make(to)
     except OSError as error:
         raise BackupRefused(f"{to} can't be made: {error.strerror}") from error
     try:
-        with (
-            _faults(source),
-            closing(_opened(source)) as store,
-            closing(sqlite3.connect(to)) as copy,
-        ):
-            store.backup(copy)
-            # One file, without a log beside it.
-            copy.execute("PRAGMA journal_mode = DELETE")
+        # One file, without a log beside it.
+        _copy(source, to, journal_mode="DELETE")
         return examine(to)
     except BackupRefused:
         to.unlink(missing_ok=True)
@@ -81,14 +75,8 @@ def restore(store_url: str, backup: Path) -> Copy:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f"{target.name}.restoring")
     fresh.unlink(missing_ok=True)
-    os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with (
-        _faults(backup),
-        closing(_opened(backup)) as store,
-        closing(sqlite3.connect(fresh)) as copy,
-    ):
-        store.backup(copy)
-        copy.execute("PRAGMA journal_mode = WAL")
+    _make(fresh)
+    _copy(backup, fresh, journal_mode="WAL")
     for end in ("", "-wal", "-shm"):  # of a damaged store, its log too: it would be read into ours
         part = target.with_name(target.name + end)
         if part.exists():
@@ -116,6 +104,16 @@ def _file_of(store_url: str) -> Path:
     if url.get_backend_name() != "sqlite":
         raise BackupRefused(HELP_POSTGRES)
     return Path(str(url.database))
+
+
+def _make(file: Path) -> None:
+    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _copy(source: Path, to: Path, *, journal_mode: Literal["DELETE", "WAL"]) -> None:
+    with _faults(source), closing(_opened(source)) as store, closing(sqlite3.connect(to)) as copy:
+        store.backup(copy)
+        copy.execute(f"PRAGMA journal_mode = {journal_mode}")
 
 
 def _require_closed(file: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
 from specs.records import instant_text
 from specs.schema import deployments, log_tails
@@ -13,8 +13,8 @@ from specs.schema import deployments, log_tails
 KEPT: Final = 2
 """Allocations of one deployment of which the end is kept, the newest ones."""
 
-FAILED: Final = '%"clientStatus":"failed"%'
-LOST: Final = '%"clientStatus":"lost"%'
+ENDED_BADLY: Final = ("failed", "lost")
+"""The client statuses of allocations whose end is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def fetch_tails(connection: Connection, uid: str) -> list[LogTail]:
 def fetch_ended_badly(connection: Connection, uids: Collection[str] | None) -> list[str]:
     """Return which of `uids` (None: all) have an allocation that failed or was lost."""
     status = deployments.c.status
-    query = select(deployments.c.uid).where(status.like(FAILED) | status.like(LOST))
+    bad = or_(*(status.like(f'%"clientStatus":"{word}"%') for word in ENDED_BADLY))
+    query = select(deployments.c.uid).where(bad)
     if uids is not None:
         query = query.where(deployments.c.uid.in_(uids))
     return list(connection.execute(query).scalars())

@@ -1,6 +1,5 @@
 """Which server a command speaks to, and with which token."""
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 
 from api.cli.failures import Code, CommandFailed
 from api.cli.tokens import is_token
+from specs.loopback import is_loopback
 
 if TYPE_CHECKING:
     from api.cli.contexts import Contexts
@@ -37,12 +37,7 @@ class Server:
     @property
     def on_this_machine(self) -> bool:
         """Whether the address can only be this machine's."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 
 from api.auth import LOCAL_OWNER
-from api.cli.choices import AdoptFormat
+from api.cli.choices import ReportFormat
 from api.cli.failures import Code, CommandFailed
 from api.cli.options import ask
 from api.cli.show import Column, json_text, table
@@ -48,12 +48,12 @@ class Chosen:
     issuer: str | None = None
 
 
-def adopt(chosen: Chosen, form: AdoptFormat, *, dry_run: bool, yes: bool) -> None:
+def adopt(chosen: Chosen, form: ReportFormat, *, dry_run: bool, yes: bool) -> None:
     """Show the chosen jobs and what would follow; take them over where a person says yes.
 
     Raises: CommandFailed.
     """
-    if form is AdoptFormat.JSON and not (yes or dry_run):
+    if form is ReportFormat.JSON and not (yes or dry_run):
         raise CommandFailed(Code.USAGE, "-o json asks nobody: add -y or --dry-run")
     start_logging(level=WARNINGS_ONLY)
     try:
@@ -69,7 +69,7 @@ def adopt(chosen: Chosen, form: AdoptFormat, *, dry_run: bool, yes: bool) -> Non
 
 
 def _adopt(
-    runtime: Runtime, chosen: Chosen, form: AdoptFormat, *, dry_run: bool, yes: bool
+    runtime: Runtime, chosen: Chosen, form: ReportFormat, *, dry_run: bool, yes: bool
 ) -> None:
     issuers = _issuers(runtime.settings, chosen.issuer)
     there = [
@@ -79,7 +79,7 @@ def _adopt(
     ]
     found = [one for _, one in there]
     able = [(over, one) for over, one in there if one.record is not None]
-    if form is AdoptFormat.TABLE:
+    if form is ReportFormat.TABLE:
         _show(found)
     if able and not (dry_run or yes):
         ask(f"Take over {len(able)} jobs as they run?", next_command="ai4papi adopt -y")
@@ -113,9 +113,9 @@ def _show(found: Sequence[Found]) -> None:
     typer.echo(table([_view(one) for one in found], COLUMNS, now=datetime.now(UTC)))
 
 
-def _tell(found: Sequence[Found], taken: Sequence[Found], form: AdoptFormat) -> None:
+def _tell(found: Sequence[Found], taken: Sequence[Found], form: ReportFormat) -> None:
     told = {one.ref: one for one in taken}
-    if form is AdoptFormat.JSON:
+    if form is ReportFormat.JSON:
         views = [_view(told.get(one.ref, one), taken=one.ref in told) for one in found]
         typer.echo(json_text({"items": views}))
         return

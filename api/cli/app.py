@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from api.cli import context_verbs, files, identity, lifecycle, modules, sources
-from api.cli.choices import AdoptFormat, DoctorFormat, Format, Goal, Shell
+from api.cli.choices import Format, Goal, ReportFormat, Shell
 from api.cli.options import (
     TEN_MINUTES_S,
     Name,
@@ -322,8 +322,8 @@ def doctor_verb(
         typer.Option("--site", help="Check what a server with this environment would meet."),
     ] = False,
     output: Annotated[
-        DoctorFormat, typer.Option("-o", "--output", help="What to print.")
-    ] = DoctorFormat.TABLE,
+        ReportFormat, typer.Option("-o", "--output", help="What to print.")
+    ] = ReportFormat.TABLE,
     server: Server = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -374,8 +374,8 @@ def adopt_verb(
         bool, typer.Option("--dry-run", help="Change nothing, say what would.")
     ] = False,
     output: Annotated[
-        AdoptFormat, typer.Option("-o", "--output", help="What to print.")
-    ] = AdoptFormat.TABLE,
+        ReportFormat, typer.Option("-o", "--output", help="What to print.")
+    ] = ReportFormat.TABLE,
     yes: Yes = False,
 ) -> None:
     """Take over jobs that the platform before this one started; none of them restarts."""

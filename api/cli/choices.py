@@ -37,8 +37,8 @@ class ViewFormat(StrEnum):
     YAML = "yaml"
 
 
-class AdoptFormat(StrEnum):
-    """How `adopt` prints."""
+class ReportFormat(StrEnum):
+    """How `adopt` and `doctor` print."""
 
     TABLE = "table"
     JSON = "json"
@@ -67,13 +67,6 @@ class Layout(StrEnum):
 
     DOCUMENT = "document"
     PATH = "path"
-
-
-class DoctorFormat(StrEnum):
-    """What `doctor -o` prints."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class Shell(StrEnum):

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import typer
 
-from api.cli.choices import DoctorFormat
+from api.cli.choices import ReportFormat
 from api.cli.failures import Code, CommandFailed
 from api.cli.options import client_of
 from api.cli.show import json_text
 from api.cli.texts import printable
 from reconciler.checkup import Check, check_site
-from reconciler.gauges import own_version
+from specs.program import own_version
 
 
-def doctor(form: DoctorFormat, *, site: bool, server: str | None, token_file: Path | None) -> None:
+def doctor(form: ReportFormat, *, site: bool, server: str | None, token_file: Path | None) -> None:
     """Check the way to a server, or with `site` what a server would meet on this machine.
 
     Raises: CommandFailed where a check failed.
@@ -24,11 +24,11 @@ def doctor(form: DoctorFormat, *, site: bool, server: str | None, token_file: Pa
     checks = []
     for check in check_site(os.environ) if site else check_client(server, token_file):
         checks.append(check)
-        if form is DoctorFormat.TABLE:
+        if form is ReportFormat.TABLE:
             typer.echo(printable(f"{check.verdict:<8} {check.name}: {check.message}"))
             if check.hint and check.verdict != "ok":
                 typer.echo(f"         next: {printable(check.hint)}")
-    if form is DoctorFormat.JSON:
+    if form is ReportFormat.JSON:
         typer.echo(json_text([asdict(check) for check in checks]))
     failed = [check.name for check in checks if check.verdict == "failed"]
     if failed:

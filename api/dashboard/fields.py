@@ -8,6 +8,8 @@ from specs.faults import Fault
 from specs.model import API_VERSION, KIND, SECRET_FIELDS
 from specs.userconf import LINES_FIELD, VO_FIELD
 
+Kind = Literal["number", "text", "lines", "secret", "choice"]
+
 GROUPS: Final = {"general": "What runs", "hardware": "Hardware", "storage": "Storage"}
 
 NAME: Final = "name"
@@ -23,7 +25,7 @@ class Field:
 
     id: str
     label: str
-    kind: Literal["number", "text", "lines", "secret", "choice"]
+    kind: Kind
     value: str
     help: str = ""
     options: Sequence[tuple[str, str]] = ()
@@ -135,9 +137,7 @@ def _field(
     )
 
 
-def _kind(
-    key: tuple[str, str], entry: Mapping[str, Any]
-) -> Literal["number", "text", "lines", "secret", "choice"]:
+def _kind(key: tuple[str, str], entry: Mapping[str, Any]) -> Kind:
     if key in SECRET_FIELDS:
         return "secret"
     if entry.get("options"):

@@ -16,7 +16,7 @@ from api.auth import NotAuthenticated, ProviderUnavailable, User
 from api.dashboard.html import HEADERS, PageRoute
 from api.dashboard.visitor import Seen, sees_all, sessions_of
 from api.problems import TooManyRequests
-from api.routers.requests import changes_of, limits_of, services_of
+from api.routers.requests import changes_of, limits_of, recognised, services_of
 from api.routers.streams import Stream
 from api.sse import MEDIA_TYPE, sse_event
 from api.watching import News, Watched
@@ -100,11 +100,8 @@ async def _still_in(request: Request) -> bool:
     session = sessions_of(request).read(request)
     if session is None:
         return False
-    authenticate = services_of(request).auth
     try:
-        if authenticate.known(session.token) is None:
-            threads = request.app.state.login_threads
-            await run_sync(authenticate.__call__, session.token, limiter=threads)
+        await recognised(request, session.token)
     except ProviderUnavailable:
         return True  # nobody is sent away for what they can't help; the session has its own end
     except (NotAuthenticated, Forbidden):

@@ -1,7 +1,5 @@
 """What this server is, and whether it does its work. Open to everybody."""
 
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -13,6 +11,7 @@ from api.problems import MetricsRefused, NotHealthy, documented
 from api.routers.requests import services_of
 from api.schemas import Health, Links, ReplicaView
 from specs.leases import Standing
+from specs.program import own_version
 
 PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -105,13 +104,5 @@ def _links(request: Request, links: dict[str, str]) -> Links:
     # Where a real cluster is, is its operator's business.
     cluster = services_of(request).cluster_title.partition(" at ")[0]
     return Links(
-        name=DISTRIBUTION, version=_version(), cluster=cluster, versions=["v1"], links=links
+        name=DISTRIBUTION, version=own_version(), cluster=cluster, versions=["v1"], links=links
     )
-
-
-@cache
-def _version() -> str:
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "0"

@@ -111,17 +111,30 @@ async def authenticated(request: Request, token: str) -> User:
 
     Raises: NotAuthenticated; ProviderUnavailable; Forbidden; TooManyRequests.
     """
-    auth = services_of(request).auth
-    user = auth.known(token)
+    user = services_of(request).auth.known(token)
     if user is None:
-        # Threads of their own: a provider that hangs must not take those that answer everybody.
-        threads: CapacityLimiter = request.app.state.login_threads
-        if threads.statistics().tasks_waiting >= MAX_LOGINS_WAITING:
+        if _login_threads(request).statistics().tasks_waiting >= MAX_LOGINS_WAITING:
             raise ProviderUnavailable("too many logins wait for the identity provider")
-        user = await run_sync(auth.__call__, token, limiter=threads)
+        user = await recognised(request, token)
     request.state.owner = user.owner
     limits_of(request).admit(user, writes=request.method not in READS)
     return user
+
+
+async def recognised(request: Request, token: str) -> User:
+    """Return whose the token is now; nothing is counted as theirs. For answers that go on.
+
+    Raises: NotAuthenticated; ProviderUnavailable; Forbidden.
+    """
+    auth = services_of(request).auth
+    if (user := auth.known(token)) is not None:
+        return user
+    return await run_sync(auth.__call__, token, limiter=_login_threads(request))
+
+
+def _login_threads(request: Request) -> CapacityLimiter:
+    # Threads of their own: a provider that hangs must not take those that answer everybody.
+    return cast("CapacityLimiter", request.app.state.login_threads)
 
 
 async def _guest(request: Request) -> User | None:

@@ -5,13 +5,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Annotated, Any, Final
 
-from anyio.to_thread import run_sync
 from fastapi import Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import NotAuthenticated, ProviderUnavailable, User, bearer_token
 from api.problems import problem_of
-from api.routers.requests import changes_of, limits_of, services_of
+from api.routers.requests import changes_of, limits_of, recognised, services_of
 from api.routers.streams import Stream
 from api.sse import MEDIA_TYPE, sse_event
 from api.waiting import Changes
@@ -151,14 +150,10 @@ def still_sees(
     Asks their provider at most once a minute, as other requests do.
     """
     token = bearer_token(request.headers.getlist("authorization"))
-    auth, threads = services_of(request).auth, request.app.state.login_threads
 
     async def still() -> bool:
         try:
-            user = auth.known(token)
-            if user is None:
-                user = await run_sync(auth.__call__, token, limiter=threads)
-            return reach_of(user) == reach
+            return reach_of(await recognised(request, token)) == reach
         except (NotAuthenticated, ProviderUnavailable, Forbidden):
             return False
 
