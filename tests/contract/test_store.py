@@ -491,11 +491,11 @@ def test_a_look_that_was_overtaken_looks_at_the_record_again(
 
     def overtake(connection: Any, uids: Any) -> Any:
         stored = read(connection, uids)
-        monkeypatch.setattr("specs.store.fetch_looks", read)
+        monkeypatch.setattr("specs.recorder.fetch_looks", read)
         assert look(store, record.uid, running(3), **newer)
         return stored
 
-    monkeypatch.setattr("specs.store.fetch_looks", overtake)
+    monkeypatch.setattr("specs.recorder.fetch_looks", overtake)
     assert look(store, record.uid, running(2), applied=an_applied("d2"), seen_index=20)
     kept = store.get(record.uid)
     assert kept is not None
