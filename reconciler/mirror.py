@@ -124,17 +124,19 @@ class Mirror:
             self._room = True
             self._doubted = False
             self._evaluating.clear()
+            jobs_index = snapshot.jobs.index
             self._listed = {
-                Job: snapshot.jobs.index,
-                JobGone: snapshot.jobs.index,
-                Allocation: snapshot.allocations.index,
-                Evaluation: snapshot.evaluations.index,
-                Rollout: snapshot.rollouts.index,
+                Job: jobs_index,
+                JobGone: jobs_index,
+                # Of a job that came between the lists they were passed over: it was not known yet.
+                Allocation: min(jobs_index, snapshot.allocations.index),
+                Evaluation: min(jobs_index, snapshot.evaluations.index),
+                Rollout: min(jobs_index, snapshot.rollouts.index),
                 Node: snapshot.nodes.index,
             }
-            newest = [snapshot.jobs.index, *(entry.written_index for entry in written.values())]
+            newest = [jobs_index, *(entry.written_index for entry in written.values())]
             self._job_index = max(newest)
-            self._heard_index = snapshot.allocations.index
+            self._heard_index = self._listed[Allocation]
             self._connected = True
 
     def compare(self, jobs: Listing[Job], *, known_index: int) -> frozenset[JobRef]:

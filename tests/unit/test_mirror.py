@@ -107,6 +107,18 @@ def test_a_job_and_its_allocation_in_one_message_are_both_taken_whatever_their_o
     assert mirror.look(other).allocations
 
 
+def test_what_belongs_to_a_job_that_came_between_the_lists_is_taken_from_the_stream():
+    new = REF._replace(id="new")
+    snapshot = listed(a_job(10), index=10)
+    placed = an_allocation(ref=new, create_index=13, modify_index=13)
+    mirror = Mirror()
+    mirror.replace(replace(snapshot, allocations=Listing(13, [placed])), known_index=0)
+    assert mirror.heard_index == 10
+    mirror.apply(Changes(12, (a_job(12, ref=new),)))
+    mirror.apply(Changes(13, (placed,)))
+    assert mirror.look(new).allocations == (placed,)
+
+
 def test_after_our_own_write_older_news_is_ignored_until_the_echo(mirror):
     mirror.note_registered(REF, {"Meta": {"managed_by": "ai4papi"}}, 20)
     assert mirror.apply(Changes(15, (a_job(15, stopped=True),))) == frozenset()
