@@ -69,17 +69,19 @@ def wants_verdict(deployment: Deployment, wanted: Wanted, job: Job | None) -> bo
 def wants_owner_check(
     deployment: Deployment, wanted: Wanted, observed: Observed, now: datetime
 ) -> bool:
-    """Whether the next step would stop or purge the job, or give away what is counted for it.
+    """Whether the next step would stop or purge the job, give away what is counted for it, or say
+    that nothing of it runs.
 
     Nomad lets nobody name an index for a stop, so whose job it is must be read first. The lists
-    leave other people's out, ours looks gone then. And that nothing runs is taken from Nomad's own
-    word, not from events, which may be late.
+    leave other people's out, ours looks gone then: also where one of its earlier versions, from
+    before the job was taken over, was brought back by hand. And that nothing runs is taken from
+    Nomad's own word, not from events, which may be late.
     """
     job = observed.job
     if deployment.being_deleted or _changes_type(deployment, wanted):
         return job is None or not (job.stopped and _live(observed.allocations))
     if not (deployment.spec.suspend or has_ended(deployment, now)):
-        return False
+        return deployment.over_quota and deployment.applied is not None and job is None
     return not _made_room(deployment) or (job is not None and not job.stopped)
 
 

@@ -10,6 +10,7 @@ import pytest
 from reconciler.takeover import Takeover
 from specs.model import Phase
 from specs.quota import Quotas
+from tests.builders import a_spec
 from tests.papi import MAIL, PASSWORD, RCLONE, a_new_job, an_old_job
 from tests.simulation.users import changed
 from tests.whole import ALICE, Whole
@@ -269,3 +270,19 @@ def test_what_runs_is_counted_beyond_a_limit_too(whole):
     take(whole, uids)
     assert all(whole.status(uid).phase is Phase.RUNNING for uid in uids)
     assert all(whole.record(uid).reservation.counted["deployments"] == 1 for uid in uids)
+
+
+def test_what_was_brought_back_by_hand_is_told_also_of_one_that_waits_in_line(whole):
+    uid = adopted(whole)
+    theirs = whole.job(uid)
+    wish(whole, uid, ram=500)
+    whole.put("another", a_spec(ram=300))
+    whole.pass_time(30)
+    whole.pretend.nomad.register(theirs)
+    whole.quotas = Quotas(user={"ram": 900})
+    whole.restart()
+    whole.relist()
+    wish(whole, uid, ram=650)
+    whole.pass_time(60)
+    assert whole.record(uid).over_quota
+    assert (whole.status(uid).phase, whole.status(uid).reason) == (Phase.HELD, "JobNotOurs")

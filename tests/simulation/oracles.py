@@ -304,7 +304,7 @@ def taken(seen: Evidence, record: Deployment, job: Json) -> bool:
         e.table == "jobs" and e.key[1] == record.uid and marked(e.item, record.uid)
         for e in seen.journal
     )
-    return replaced and record.status.reason in ("JobNotOurs", "QuotaExceeded")
+    return replaced and record.status.reason == "JobNotOurs"
 
 
 def reads_secrets(record: Deployment) -> bool:
