@@ -1,4 +1,4 @@
-"""The verbs about modules: found by words and tags, shown, and turned into a spec file."""
+"""The verbs about modules: found by words and tags, shown, turned into a spec file, explained."""
 
 import os
 from datetime import UTC, datetime
@@ -97,6 +97,35 @@ def new_verb(
         metadata = client.module(module)
         form = client.form(module, vo=vo)
         typer.echo(spec_file(metadata, form, server=str(client.access.server)), nl=False)
+
+
+def explain_verb(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="[PATH]", help="Such as spec.hardware or hardware.gpu_num; without, the file."
+        ),
+    ] = "",
+    *,
+    module: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE", help="With the defaults and options of this module."),
+    ] = None,
+    output: Annotated[
+        ViewFormat, typer.Option("-o", "--output", help="What to print.")
+    ] = ViewFormat.TABLE,
+    server: Server = None,
+) -> None:
+    """Say what a field of a spec file is, its default and what it may be; needs no token."""
+    with told():
+        from api.cli.explaining import explained  # noqa: PLC0415
+
+        client = anonymous(server)
+        form = None
+        if module is not None:
+            client.module(module)  # of one that is not known the form is the site's own
+            form = client.form(module)
+        typer.echo(explained(client.schema(), form, path, output))
 
 
 def anonymous(server: str | None) -> "Client":

@@ -27,6 +27,7 @@ Spec files:
   diff        Compare what spec files say with what the server has.
   export      Write deployments as spec files that apply to no change.
   sources     Sources of spec files: list them, read one, confirm deletions.
+  explain     Say what a field of a spec file is, and what it may be.
   schema      Print the JSON Schema of a spec file, for editors and CI.
   modules     Find modules of the marketplace, show one.
 

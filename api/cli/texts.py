@@ -1,6 +1,7 @@
 """Small texts of the command line: what may reach a terminal, durations, names (pure)."""
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -23,6 +24,13 @@ _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
 def is_name(text: object) -> bool:
     """Return whether `text` can name a deployment."""
     return isinstance(text, str) and NAME.fullmatch(text) is not None
+
+
+def closest(word: str, known: Collection[str]) -> str:
+    """Return which of `known` somebody may have meant who typed `word`, "" where none is close."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for failures alone
+
+    return next(iter(get_close_matches(word, known, n=1)), "")
 
 
 def printable(text: str) -> str:

@@ -152,3 +152,39 @@ def test_the_words_of_a_verb_can_be_looked_for(no_token):
     assert no_token("modules", "find", "show").exit_code == 0
     assert "find" in no_token("modules", "--help").stdout
     assert no_token("modules", "show").exit_code == 2
+
+
+def test_a_field_is_explained_without_a_token_as_the_server_checks_it(no_token):
+    told = no_token("explain", "hardware.gpu_num")
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert "allowed  0 to 8" in told.stdout.splitlines()
+    whole = json.loads(no_token("explain", "-o", "json").stdout)
+    assert [field["name"] for field in whole["fields"]] == [
+        "apiVersion",
+        "kind",
+        "metadata",
+        "spec",
+    ]
+    assert yaml.safe_load(no_token("explain", "-o", "yaml").stdout) == whole
+
+
+def test_a_field_is_explained_with_what_a_module_makes_of_it(no_token):
+    name = "deep-oc-image-classification-tf"
+    lines = no_token("explain", "hardware.cpu_num", "--module", name).stdout.splitlines()
+    assert "default  4" in lines
+    assert "allowed  4 to 64" in lines
+    image = no_token("explain", "general.docker_image", "--module", name).stdout
+    assert "default  deephdc/image-classification" in image.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("hardware.gpu_nun",), "hint: Did you mean hardware.gpu_num?"),
+        (("--module", "no-such-one"), "next: ai4papi modules"),
+    ],
+)
+def test_what_there_is_not_can_not_be_explained(no_token, arguments, said):
+    result = no_token("explain", *arguments)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert said in result.stderr
