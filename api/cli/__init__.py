@@ -15,11 +15,13 @@ def main() -> None:
         sys.stdout.write(PAGE)
         return
     import io  # noqa: PLC0415
+    import os  # noqa: PLC0415
 
     from api.cli.app import app  # noqa: PLC0415
+    from api.cli.narrow import group_of  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a letter must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app(prog_name="ai4papi")
+    group_of(app, sys.argv[1:], os.environ)(prog_name="ai4papi")
