@@ -124,7 +124,14 @@ def _device_plugin(nomad: str) -> Path | None:
     return plugin if plugin.is_file() else None
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try both databases, and of several replicas the one that can have them."""
+    if "url" in metafunc.fixturenames:
+        both = () if "shared" in metafunc.fixturenames else ("sqlite",)
+        metafunc.parametrize("url", (*both, "postgresql"), indirect=True)
+
+
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a new, empty database."""
     if request.param == "sqlite":

@@ -806,11 +806,11 @@ def test_a_sqlite_store_is_private_and_syncs_wishes_to_the_disk(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "mysql://me:pass%77ord@host/name"]
+    "useless", ["sqlite://", "sqlite:///:memory:", "mysql://me:pass%77ord@host/name"]
 )
-def test_a_url_of_no_use_is_refused_without_telling_its_password(url: str) -> None:
+def test_a_url_of_no_use_is_refused_without_telling_its_password(useless: str) -> None:
     with pytest.raises(ValueError, match="give sqlite:///PATH or postgresql://") as refusal:
-        SpecStore(url, seal=SEAL)
+        SpecStore(useless, seal=SEAL)
     assert "password" not in str(refusal.value)
 
 
